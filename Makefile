@@ -1,0 +1,63 @@
+# `make demo` and `make test` need Python >= 3.11, make and git; nothing else, and no GL library.
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Nothing here draws with OpenGL, and a MUJOCO_GL without its library crashes `import mujoco`.
+export MUJOCO_GL := disable
+# Every worker of a parallel run has one core: more threads only get into each other's way.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast lint format constraints clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo "Variables: PYTHON=$(PYTHON)  PIP_FLAGS='$(PIP_FLAGS)'  JOBS=$(JOBS)"
+	@echo "Without a GPU, spare yourself several GB of CUDA:"
+	@echo "  make demo PIP_FLAGS='--extra-index-url https://download.pytorch.org/whl/cpu'"
+
+install: $(STAMP)  ## make .venv with the pinned versions (done for you by demo and test)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; try: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "error: no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt torch
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## record ten episodes of each task and write outputs/demo/index.html
+	$(BIN)/sfvgen demo
+
+test: lint  ## lint, then every test
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-fast: $(STAMP)  ## the tests that take no more than a few seconds
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+
+lint: $(STAMP)  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## let ruff rewrite the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+constraints: $(STAMP)  ## write constraints.txt anew from .venv
+	@{ head -1 constraints.txt; \
+	   $(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude wheel | sed 's/+cpu$$//; s/ //g' | sort -f; \
+	 } > constraints.new && mv constraints.new constraints.txt
+
+clean:  ## remove caches and builds (never .venv or outputs/)
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Agents: experts, random, language, and adapters for learned policies."""

@@ -1,0 +1,133 @@
+"""Ways to act while episodes are recorded: noise that moves a body, phrases at random, and stretches of each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from sfvgen_agents.agent import Agent, shown
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.types import FRAMES_PER_CHUNK
+
+
+class RandomAgent:
+    """Noise with a memory of about one chunk; white noise would only make a body tremble on the spot.
+
+    Each number follows x' = rho x + sqrt(1 - rho^2) n with rho = exp(-1 / chunk), whose spread is `reach` of half the
+    action's range. Discrete actions are held for a random while instead, half a chunk on average.
+    """
+
+    def __init__(self, space: spaces.Space[Any], *, seed: int = 0, reach: float = 0.6) -> None:
+        # A copy: sampling would otherwise move the generator of the environment's own space.
+        self.space, self.reach = deepcopy(space), reach
+        if isinstance(space, spaces.Box) and not space.is_bounded():
+            raise BadOption(f"a random agent for {space}", "bounds on every number", "Wrap it in RescaleAction.")
+        self.seed(seed)
+        self._rho = float(np.exp(-1 / FRAMES_PER_CHUNK))
+
+    def seed(self, seed: int) -> None:
+        """Makes its noise start afresh."""
+        self.rng = np.random.default_rng(seed)
+        self.space.seed(seed)
+
+    def reset(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+        """Draws the first noise."""
+        if isinstance(self.space, spaces.Box):
+            self._noise = self.rng.standard_normal(self.space.shape)
+        else:
+            self._held = self.space.sample()
+
+    def act(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> Any:
+        """The next of a smooth walk."""
+        if not isinstance(self.space, spaces.Box):
+            if self.rng.random() < 2 / FRAMES_PER_CHUNK:
+                self._held = self.space.sample()
+            return self._held
+        fresh = self.rng.standard_normal(self.space.shape)
+        self._noise = self._rho * self._noise + np.sqrt(1 - self._rho**2) * fresh
+        low, high = self.space.low.astype(float), self.space.high.astype(float)
+        action = (low + high) / 2 + self.reach * (high - low) / 2 * self._noise
+        return np.clip(action, low, high).astype(self.space.dtype)
+
+
+class PhraseAgent:
+    """Says phrases at random, one a chunk, and does what the body makes of them."""
+
+    def __init__(
+        self,
+        phrases: Sequence[str],
+        say: Callable[[str], None],
+        obey: Callable[[], Any],
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.phrases, self.say, self.obey = tuple(phrases), say, obey
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Makes its choices start afresh."""
+        self.rng = np.random.default_rng(seed)
+
+    def reset(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+        """The first step says something."""
+        self._left = 0
+
+    def act(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> Any:
+        """The next action of the phrase."""
+        if self._left == 0:
+            self.say(str(self.rng.choice(self.phrases)))
+            self._left = FRAMES_PER_CHUNK
+        self._left -= 1
+        return self.obey()
+
+
+class MixedAgent:
+    """The expert, broken by stretches of other behaviours: data that shows success, failure and recovery.
+
+    A stretch lasts one to `longest` whole chunks, so that no chunk is half one thing. The expert has about `share` of
+    the chunks. Everyone is reset when the episode begins and never again: an expert reset half-way forgets how far it
+    is, and solves far fewer episodes than one that has to cope with what the others did.
+    """
+
+    privileged = True
+
+    def __init__(
+        self,
+        expert: Agent,
+        others: Sequence[Agent],
+        *,
+        seed: int = 0,
+        share: float = 0.75,
+        longest: int = 3,
+    ) -> None:
+        self.expert, self.others, self.share, self.longest = expert, tuple(others), share, longest
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Makes its choices start afresh, and those of everybody in it that has choices."""
+        self.rng = np.random.default_rng(seed)
+        for place, agent in enumerate((self.expert, *self.others)):
+            if hasattr(agent, "seed"):
+                # Not the same seed for all, or two noises would be one.
+                agent.seed(int(np.random.SeedSequence([seed, place]).generate_state(1)[0]))
+
+    def reset(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+        """Begins with a stretch of whoever is drawn."""
+        for agent in (self.expert, *self.others):
+            agent.reset(observation, shown(info, agent))
+        self._left = 0
+
+    def act(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> Any:
+        """The action of whoever has this stretch."""
+        if self._left == 0:
+            self._present = self._choose()
+            self._left = FRAMES_PER_CHUNK * int(self.rng.integers(1, self.longest + 1))
+        self._left -= 1
+        return self._present.act(observation, shown(info, self._present))
+
+    def _choose(self) -> Agent:
+        if self.rng.random() < self.share or not self.others:
+            return self.expert
+        return self.others[int(self.rng.integers(len(self.others)))]

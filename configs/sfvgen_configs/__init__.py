@@ -1,0 +1,1 @@
+"""Hydra configurations: one folder a group, one file a choice."""

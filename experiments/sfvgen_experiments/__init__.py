@@ -1,0 +1,1 @@
+"""The composition root: the `sfvgen` command, logging, progress bars, files."""

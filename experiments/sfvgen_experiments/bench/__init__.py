@@ -1,0 +1,1 @@
+"""Measurements of speed, each a `main()` that prints a small table and returns its figures."""

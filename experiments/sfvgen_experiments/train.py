@@ -1,0 +1,193 @@
+"""`sfvgen train`: the slow world on data sets; `sfvgen train-codec`: the codec it sees through. Both resume."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import gymnasium as gym
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from sfvgen_envs.task import Task
+from sfvgen_planner.data import Dataset
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.learning.bodies import body_of, layout_of
+from sfvgen_planner.learning.codec import train_codec
+from sfvgen_planner.learning.latents import LatentSet
+from sfvgen_planner.learning.run import RunConfig, Step
+from sfvgen_planner.learning.slow import SlowConfig, train_world
+from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.world.causal import CausalConfig
+from sfvgen_planner.world.codec import CodecConfig, KLCodec
+from sfvgen_planner.world.diffusion import PROCESSES
+from sfvgen_planner.world.encoder import ConditionEncoder, EncoderConfig
+from sfvgen_planner.world.layout import Layout
+from sfvgen_planner.world.model import WorldConfig, WorldModel
+from sfvgen_planner.world.text import TextConfig
+from sfvgen_planner.world.unet3d import UNet3DConfig
+
+LOG_EVERY = 20
+
+
+@dataclass(frozen=True)
+class TrainCodec:
+    """Options of `sfvgen train-codec`."""
+
+    data: tuple[str, ...] = ()
+    out: str = "outputs/codec"
+    steps: int = 6000
+    batch: int = 32
+    rate: float = 2e-3
+    channels: int = 16
+    seed: int = 0
+    threads: int = 2
+    checkpoint_seconds: float = 120.0
+
+
+@dataclass(frozen=True)
+class Train:
+    """Options of `sfvgen train`."""
+
+    data: tuple[str, ...] = ()
+    episodes: int | None = None
+    codec: str = "outputs/codec"
+    init: str | None = None
+    out: str = "outputs/world"
+    kind: Literal["causal", "unet3d"] = "causal"
+    process: str = "flow"
+    steps: int = 10_000
+    batch: int = 16
+    rate: float = 1e-3
+    dim: int = 160
+    depth: int = 6
+    seed: int = 0
+    threads: int = 2
+    checkpoint_seconds: float = 300.0
+
+
+def main_codec(config: TrainCodec) -> None:
+    """Trains the codec, with a progress bar."""
+    torch.set_num_threads(config.threads)
+    run = RunConfig(
+        config.steps, config.rate, seed=config.seed, average=0.995, checkpoint_seconds=config.checkpoint_seconds
+    )
+    with listening(Path(config.out), config.steps, config.batch, ("psnr",)) as bar:
+        train_codec(
+            _sets(config.data),
+            Path(config.out),
+            CodecConfig(channels=config.channels),
+            run,
+            batch=config.batch,
+            listen=bar.hear,
+        )
+
+
+def main(config: Train) -> None:
+    """Trains the world, with a progress bar."""
+    torch.set_num_threads(config.threads)
+    folder, datasets = Path(config.out), _sets(config.data)
+    torch.manual_seed(config.seed)
+    world = start(config, datasets)
+    latents = [
+        LatentSet(one, world.codec, folder / "latents", config.episodes)
+        for one in tqdm(datasets, desc="latents", unit="set")
+    ]
+    run = RunConfig(config.steps, config.rate, seed=config.seed, checkpoint_seconds=config.checkpoint_seconds)
+    frames = config.batch * FRAMES_PER_CHUNK
+    with listening(folder, config.steps, frames, ("diffusion", "pose", "outcome", "inverse")) as bar:
+        train_world(world, latents, folder, run, SlowConfig(batch=config.batch), listen=bar.hear)
+
+
+def start(config: Train, datasets: Sequence[Dataset]) -> WorldModel:
+    """A fresh world for these data sets, or `init` grown by the bodies it does not know."""
+    bodies = [body_of(one, camera_of(one), fovy_of(one)) for one in datasets]
+    if config.init is not None:
+        old = WorldModel.from_pretrained(config.init)
+        layout = old.encoder.layout
+        for body in layout_of(bodies).embodiments:
+            layout = layout.adding(body)
+        return old.grown(layout)
+    return fresh(config, layout_of(bodies), KLCodec.from_pretrained(config.codec), datasets[0].description.picture)
+
+
+def fresh(config: Train, layout: Layout, codec: KLCodec, picture: tuple[int, int]) -> WorldModel:
+    """An untrained world."""
+    draw = torch.Generator().manual_seed(config.seed)
+    encoder = ConditionEncoder.fresh(EncoderConfig(), layout, TextConfig(width=64, layers=2), (), draw)
+    height, width = picture[0] // codec.shrink, picture[1] // codec.shrink
+    sizes = (codec.channels, height, width, encoder.width, encoder.address_features)
+    denoiser: CausalConfig | UNet3DConfig
+    if config.kind == "causal":
+        denoiser = CausalConfig(*sizes, dim=config.dim, depth=config.depth)
+    else:
+        denoiser = UNet3DConfig(*sizes, text_size=encoder.text_width or 0)
+    if config.process not in PROCESSES:
+        raise BadOption(f"process={config.process}", f"one of {list(PROCESSES)}", "See the options.")
+    return WorldModel(WorldConfig(config.kind, denoiser, PROCESSES[config.process]), codec, encoder)
+
+
+def camera_of(dataset: Dataset) -> str:
+    """The camera a data set was recorded with."""
+    return str(dataset.cards[0].get("camera", "fixed"))
+
+
+def fovy_of(dataset: Dataset) -> float:
+    """Degrees: asked of the task itself, so that there is one place that says it."""
+    if dataset.cards[0].get("poses") == "unknown":
+        raise BadOption(
+            f"{dataset.root}, imported without poses", "a recorded task", "Training on imported data is not there yet."
+        )
+    env = gym.make(f"sfvgen_envs:{dataset.description.task}", camera=camera_of(dataset)).unwrapped
+    if not isinstance(env, Task):
+        raise BadOption(f"task {dataset.description.task!r}", "one of sfvgen_envs", "Train on recorded tasks.")
+    env.reset(seed=0)
+    return float(env.model.camera("eye").fovy[0])
+
+
+class Bar:
+    """A progress bar with loss, frames/s and time left, and TensorBoard beside it."""
+
+    def __init__(self, folder: Path, steps: int, frames: int, shown: tuple[str, ...]) -> None:
+        self.frames, self.shown = frames, shown
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self.bar = tqdm(total=steps, unit="step", smoothing=0.05)
+        self.means: dict[str, float] = {}
+        self.began, self.first = time.monotonic(), -1
+
+    def hear(self, step: Step) -> None:
+        """After every step."""
+        if self.first < 0:
+            self.first = step.number - 1
+            self.bar.update(self.first)
+        for name, value in {"loss": step.loss, **step.figures}.items():
+            if value == value:
+                self.means[name] = 0.98 * self.means.get(name, value) + 0.02 * value
+        self.bar.update(1)
+        if step.number % LOG_EVERY == 0:
+            pace = self.frames * (step.number - self.first) / (time.monotonic() - self.began)
+            told = {name: f"{self.means[name]:.3f}" for name in ("loss", *self.shown) if name in self.means}
+            self.bar.set_postfix({**told, "frames/s": f"{pace:.0f}", "skipped": step.skipped})
+            for name, value in {**self.means, "rate": step.rate, "frames_per_second": pace}.items():
+                self.writer.add_scalar(name, value, step.number)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        self.writer.close()
+
+
+def listening(folder: Path, steps: int, frames: int, shown: tuple[str, ...]) -> Bar:
+    """A bar for a run in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Bar(folder, steps, frames, shown)
+
+
+def _sets(paths: Sequence[str]) -> list[Dataset]:
+    if not paths:
+        raise BadOption("no data", "data=[folder,folder,...]", "Record some first: sfvgen collect.")
+    return [Dataset(path) for path in paths]

@@ -1,0 +1,1 @@
+"""Training: the slow world, the codec, the judge, and the slow-fast loop."""

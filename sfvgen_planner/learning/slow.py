@@ -1,0 +1,226 @@
+"""Slow learning: the masked conditional diffusion loss, and with it the pose, outcome and inverse-dynamics heads."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.learning.latents import LatentSet
+from sfvgen_planner.learning.run import Run, RunConfig, Step
+from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.world.diffusion import masked_loss
+from sfvgen_planner.world.dropout import DropRates, drop
+from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.layout import Layout
+from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.pose_head import pose_loss
+from sfvgen_planner.world.schedule import draw_levels
+
+EVERYTHING = DropRates(wholly=1.0)
+MOTION_CHUNKS = (1, 3, 8)
+
+
+@dataclass(frozen=True)
+class SlowConfig:
+    """What a step of slow learning looks at."""
+
+    batch: int = 16
+    past: int = 8
+    """f_p at most; three windows in ten have fewer"""
+    single: float = 0.1
+    """share of steps with f_g = 1 instead of a chunk"""
+    whole: float = 0.12
+    """share of steps on windows that are wholly noise, free of actions: what fast learning will do"""
+    drop: DropRates = field(default_factory=DropRates)
+    blur: float = 0.15
+    """the past is disturbed by up to so much noise: dreams continue dreams, which are never quite clean"""
+    heads: float = 0.1
+    """weight of each head's loss"""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.past < 1 or not 0 <= self.single + self.whole <= 1:
+            raise BadOption(f"{self}", "a batch, a past, and shares that sum to at most 1", "See SlowConfig.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """R rows of T frames, ready for the loss; the first `past` of them are given."""
+
+    latents: Tensor
+    """float [R, T, C, h, w]"""
+    facts: Facts
+    """what is known of them, some of it withheld"""
+    truth: Facts
+    """all of it"""
+    rewards: Tensor
+    """float [R, T]"""
+    success: Tensor
+    terminated: Tensor
+    """bool [R, T]"""
+    past: int
+    level: Tensor
+    """float [R, T]; 0 in the past"""
+    noise: Tensor
+    """float [R, T, C, h, w]"""
+    disturbance: Tensor
+    """float [R, T, C, h, w]; 0 in the new frames"""
+    motion: Facts
+    """of other, longer windows: what the pose head learns from"""
+
+
+def frames_of(config: SlowConfig, rng: np.random.Generator) -> tuple[int, int]:
+    """(f_p, f_g) of one step."""
+    kind = rng.random()
+    if kind < config.whole:
+        return 0, config.past + FRAMES_PER_CHUNK
+    past = config.past if rng.random() < 0.7 else int(rng.integers(1, config.past + 1))
+    return past, 1 if kind < config.whole + config.single else FRAMES_PER_CHUNK
+
+
+def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, key: Sequence[int]) -> Batch:
+    """The batch of a key (seed, step, process): a function of nothing else."""
+    rng = np.random.default_rng(list(key))
+    draw = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    past, new = frames_of(config, rng)
+    shares = rng.multinomial(config.batch, [1 / len(sets)] * len(sets))
+    windows = [one.sample(rng, int(n), past + new) for one, n in zip(sets, shares, strict=True) if n]
+    truth = Facts.stack([Facts.of_window(w.window, layout, w.body, w.camera) for w in windows])
+    latents = torch.cat([w.latents for w in windows])
+    rows, frames = latents.shape[:2]
+    level = torch.zeros(rows, frames)
+    level[:, past:] = draw_levels("stratified", (rows,), draw)[:, None]
+    noise = torch.randn(latents.shape, generator=draw)
+    disturbance = (
+        torch.randn(latents.shape, generator=draw) * config.blur * torch.rand(rows, 1, 1, 1, 1, generator=draw)
+    )
+    disturbance[:, past:] = 0
+    return Batch(
+        latents,
+        drop(truth, config.drop if past else EVERYTHING, draw, past),
+        truth,
+        torch.cat([window.rewards for window in windows]),
+        torch.cat([window.success for window in windows]),
+        torch.cat([window.terminated for window in windows]),
+        past,
+        level,
+        noise,
+        disturbance,
+        _motion(sets, layout, config, rng),
+    )
+
+
+def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Facts:
+    """A body's way over one, three or eight chunks: foreseen poses drift where only short ways were learned."""
+    fitting = {
+        chunks: [one for one in sets if one.windows(config.past + FRAMES_PER_CHUNK * chunks).any()]
+        for chunks in MOTION_CHUNKS
+    }
+    possible = [chunks for chunks, long in fitting.items() if long]
+    if not possible:
+        least = config.past + FRAMES_PER_CHUNK
+        raise BadOption(f"no episode of {least} frames", "a past and a chunk at least", "Record longer episodes.")
+    chunks = int(rng.choice(possible))
+    long, length = fitting[chunks], config.past + FRAMES_PER_CHUNK * chunks
+    rows = max(1, config.batch // chunks)
+    parts = [long[int(i)].sample(rng, 1, length) for i in rng.integers(len(long), size=rows)]
+    return Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
+
+
+class SlowLoss(nn.Module):
+    """The loss as a module's forward, so that every process' gradients meet."""
+
+    def __init__(self, world: WorldModel, heads: float) -> None:
+        super().__init__()
+        self.world, self.heads = world, heads
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Scalar loss, and its parts."""
+        world, past = self.world, batch.past
+        new = torch.arange(batch.latents.shape[1], device=batch.latents.device) >= past
+        process = world.config.process
+        conditions = world.conditions(batch.facts)
+        noisy = process.noised(batch.latents + batch.disturbance, batch.noise, batch.level)
+        answer = world.denoiser(noisy, batch.level, conditions)
+        target = process.target(batch.latents, batch.noise, batch.level)
+        diffusion = masked_loss(answer.output, target, new.expand(batch.level.shape)).mean()
+        figures = {"diffusion": float(diffusion.detach())}
+        if past == 0:
+            return diffusion, figures
+        logits = world.outcome.logits(answer.features[:, past:], conditions.frame[:, past:], batch.truth.embodiment)
+        told = (batch.rewards[:, past:], batch.success[:, past:], batch.terminated[:, past:])
+        parts = {
+            "outcome": world.outcome.loss(logits, *told).mean(),
+            "inverse": inverse_loss(world, batch.latents, batch.truth),
+            "pose": self._poses(batch.motion),
+        }
+        figures |= {name: float(part.detach()) for name, part in parts.items()}
+        total = diffusion
+        for part in parts.values():
+            total = total + self.heads * part
+        return total, figures
+
+    def _poses(self, motion: Facts) -> Tensor:
+        past = self.world.config.past
+        frame, _ = self.world.encoder.tell(motion)
+        poses = self.world.pose_head(motion[:past], frame[:, :past], frame[:, past:])
+        return pose_loss(self.world.pose_head, poses, motion[past:])
+
+
+def inverse_loss(world: WorldModel, latents: Tensor, facts: Facts) -> Tensor:
+    """Squared error of the actions between consecutive frames, where they are vectors and known."""
+    told = world.inverse(latents[:, :-1], latents[:, 1:], facts.embodiment)
+    known = facts.vectors_known[:, 1:]
+    error = (told - facts.vectors[:, 1:]).square() * known
+    loss: Tensor = error.sum() / known.sum().clamp(min=1)
+    return loss
+
+
+def train_world(
+    world: WorldModel,
+    sets: Sequence[LatentSet],
+    folder: Path,
+    run: RunConfig,
+    config: SlowConfig,
+    *,
+    listen: Callable[[Step], None] = lambda step: None,
+    saved: Callable[[WorldModel], None] = lambda world: None,
+) -> WorldModel:
+    """Trains; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
+    accelerator = Accelerator()
+    running = Run(SlowLoss(world, config.heads), run, folder, accelerator)
+
+    def loss(model: nn.Module, step: int, process: int) -> tuple[Tensor, dict[str, float]]:
+        batch = draw_batch(sets, world.encoder.layout, config, (run.seed, step, process))
+        answer: tuple[Tensor, dict[str, float]] = model(to_device(batch, accelerator.device))
+        return answer
+
+    def keep() -> None:
+        if accelerator.is_main_process:
+            mean = averaged(running, world)
+            mean.save_pretrained(folder / "world")
+            saved(mean)
+
+    running.train(loss, listen, keep)
+    return averaged(running, world)
+
+
+def averaged(running: Run, world: WorldModel) -> WorldModel:
+    """A copy of the world with the moving average of its weights."""
+    copy = deepcopy(world).cpu()
+    copy.load_state_dict({name.removeprefix("world."): value.cpu() for name, value in running.average.items()})
+    return copy.eval()
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The same elsewhere."""
+    moved: dict[str, Any] = {
+        name: value.to(device) for name, value in vars(batch).items() if isinstance(value, Tensor | Facts)
+    }
+    return replace(batch, **moved)

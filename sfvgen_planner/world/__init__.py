@@ -1,0 +1,1 @@
+"""The slow model: codec, conditions, denoisers, diffusion, heads."""

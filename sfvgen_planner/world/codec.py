@@ -1,0 +1,143 @@
+"""The codec: frames <-> latents. Frame by frame, so that a video grows in latent space without ever being decoded."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from sfvgen_planner.errors import BadImageSize
+
+
+class Codec(Protocol):
+    """Frames uint8 [..., h, w, 3] <-> latents float [..., C, h', w'] of about unit variance."""
+
+    channels: int
+    shrink: int
+    """pixels of a latent's side"""
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The latents' mean: encoding draws no noise."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Frames uint8."""
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """A small `AutoencoderKL` over `fold` x `fold` pixels folded into channels (cheap on a CPU, nothing lost)."""
+
+    channels: int = 16
+    fold: int = 4
+    widths: tuple[int, ...] = (64, 96)
+    layers: int = 1
+    groups: int = 8
+
+
+class KLCodec(nn.Module):
+    """`AutoencoderKL` of diffusers with its latents' statistics beside it."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, vae: AutoencoderKL, fold: int = 1) -> None:
+        super().__init__()
+        self.vae, self.fold = vae, fold
+        self.channels = int(vae.config.latent_channels)
+        self.shrink = fold * 2 ** (len(vae.config.block_out_channels) - 1)
+        self.register_buffer("mean", torch.zeros(self.channels, 1, 1))
+        self.register_buffer("std", torch.ones(self.channels, 1, 1))
+
+    @staticmethod
+    def fresh(config: CodecConfig) -> "KLCodec":
+        """An untrained one."""
+        folded, depth = 3 * config.fold**2, len(config.widths)
+        vae = AutoencoderKL(
+            in_channels=folded,
+            out_channels=folded,
+            down_block_types=("DownEncoderBlock2D",) * depth,
+            up_block_types=("UpDecoderBlock2D",) * depth,
+            block_out_channels=config.widths,
+            layers_per_block=config.layers,
+            latent_channels=config.channels,
+            norm_num_groups=config.groups,
+            mid_block_add_attention=False,
+        )
+        return KLCodec(vae, config.fold)
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Frames uint8 [..., h, w, 3] -> normalised latents [..., C, h', w']."""
+        flat = self.unit(pixels.reshape(-1, *pixels.shape[-3:]))
+        latents: Tensor = (self.vae.encode(flat).latent_dist.mode() - self.mean) / self.std
+        return latents.reshape(*pixels.shape[:-3], *latents.shape[1:])
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Normalised latents [..., C, h', w'] -> frames uint8 [..., h, w, 3]."""
+        flat = latents.reshape(-1, *latents.shape[-3:]) * self.std + self.mean
+        pictures = F.pixel_shuffle(self.vae.decode(flat).sample, self.fold)
+        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return pixels.reshape(*latents.shape[:-3], *pixels.shape[1:])
+
+    def unit(self, pixels: Tensor) -> Tensor:
+        """Frames uint8 [B, h, w, 3] -> [B, 3 * fold * fold, h / fold, w / fold] in [-1, 1]."""
+        if pixels.dtype != torch.uint8 or pixels.shape[-1] != 3 or pixels.shape[1] % self.shrink:
+            raise BadImageSize(
+                f"{pixels.dtype} frames of shape {list(pixels.shape)}",
+                f"uint8 [..., h, w, 3] with sides a multiple of {self.shrink}",
+                "Resize the pictures.",
+            )
+        dtype = next(self.vae.parameters()).dtype
+        folded: Tensor = F.pixel_unshuffle(pixels.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1, self.fold)
+        return folded
+
+    @torch.no_grad()
+    def measure(self, pixels: Tensor, batch: int = 64) -> None:
+        """Sets the latents' statistics from frames [B, h, w, 3]."""
+        self.mean.zero_()
+        self.std.fill_(1.0)
+        latents = torch.cat([self.encode(part) for part in torch.split(pixels, batch)])
+        self.mean.copy_(latents.mean((0, 2, 3), keepdim=True)[0])
+        self.std.copy_(latents.std((0, 2, 3), keepdim=True)[0].clamp_min(1e-6))
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """`vae/` in diffusers' own format, `codec.json` beside it."""
+        folder = Path(folder)
+        self.vae.save_pretrained(folder / "vae")
+        facts = {"fold": self.fold, "mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
+        (folder / "codec.json").write_text(json.dumps(facts))
+
+    @staticmethod
+    def from_pretrained(folder: Path | str) -> "KLCodec":
+        """A folder of ours, or any pretrained `AutoencoderKL` by path (its scaling factor is its statistics)."""
+        folder = Path(folder)
+        if not (folder / "codec.json").exists():
+            codec = KLCodec(AutoencoderKL.from_pretrained(folder, local_files_only=True))
+            codec.mean.fill_(float(codec.vae.config.shift_factor or 0.0))
+            codec.std.fill_(1.0 / float(codec.vae.config.scaling_factor))
+            return codec.eval()
+        facts = json.loads((folder / "codec.json").read_text())
+        codec = KLCodec(AutoencoderKL.from_pretrained(folder / "vae", local_files_only=True), facts["fold"])
+        codec.mean.copy_(torch.tensor(facts["mean"]).reshape(codec.mean.shape))
+        codec.std.copy_(torch.tensor(facts["std"]).reshape(codec.std.shape))
+        return codec.eval()
+
+
+class IdentityCodec:
+    """Pixels as latents, for tests."""
+
+    channels = 3
+    shrink = 1
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """uint8 [..., h, w, 3] -> [..., 3, h, w] in [-1, 1]."""
+        return pixels.movedim(-1, -3).float() / 127.5 - 1
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Back, exactly."""
+        return ((latents.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(-3, -1)

@@ -1,0 +1,49 @@
+"""What a denoiser is told of each frame beside its picture: a small value, made by `ConditionEncoder`."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sfvgen_planner.errors import BadOption
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """R rows of T frames; an absent condition is its learned null, or None."""
+
+    frame: Tensor
+    """float [R, T, E]: what happens INTO each frame (action, discrete id, text, embodiment), embedded and summed"""
+    address: Tensor
+    """float [R, T, F, h, w]: where each latent pixel looks, Fourier features; zeros where nobody knows"""
+    text: Tensor | None = None
+    """float [R, L, X]: the chunk's words, for cross-attention"""
+
+    def __post_init__(self) -> None:
+        if self.frame.ndim != 3 or self.address.ndim != 5 or self.frame.shape[:2] != self.address.shape[:2]:
+            raise BadOption(
+                f"conditions of shapes {list(self.frame.shape)} and {list(self.address.shape)}",
+                "[R, T, E] and [R, T, F, h, w]",
+                "Make them with ConditionEncoder.",
+            )
+
+    @property
+    def frames(self) -> int:
+        """T."""
+        return int(self.frame.shape[1])
+
+    def __getitem__(self, frames: slice) -> "Conditions":
+        """The same for some of the frames."""
+        return Conditions(self.frame[:, frames], self.address[:, frames], self.text)
+
+    @staticmethod
+    def join(past: "Conditions", new: "Conditions") -> "Conditions":
+        """Past and new frames in one window; the new chunk's words count."""
+        return Conditions(torch.cat([past.frame, new.frame], 1), torch.cat([past.address, new.address], 1), new.text)
+
+    def repeat(self, candidates: int) -> "Conditions":
+        """[R * N, ...]: every row N times in a row."""
+        text = None if self.text is None else self.text.repeat_interleave(candidates, 0)
+        return Conditions(
+            self.frame.repeat_interleave(candidates, 0), self.address.repeat_interleave(candidates, 0), text
+        )

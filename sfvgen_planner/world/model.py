@@ -1,0 +1,234 @@
+"""The slow world as one value: codec, conditions, denoiser, heads. What it imagines with, a planner only calls."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions, Context, Imagine, Rollout
+from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
+from sfvgen_planner.world.codec import KLCodec
+from sfvgen_planner.world.conditions import Conditions
+from sfvgen_planner.world.diffusion import PROCESSES, Process
+from sfvgen_planner.world.encoder import ConditionEncoder
+from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.heads import InverseDynamics, Judged, OutcomeHead
+from sfvgen_planner.world.layout import Layout
+from sfvgen_planner.world.lowrank import LowRank
+from sfvgen_planner.world.noise import keyed_noise
+from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee
+from sfvgen_planner.world.sampler import SamplerConfig, sample
+from sfvgen_planner.world.unet3d import UNet3DConfig, UNet3DDenoiser
+
+VERSION = 1
+DENOISERS = {"causal": (CausalConfig, CausalDenoiser), "unet3d": (UNet3DConfig, UNet3DDenoiser)}
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """What a world is, besides its weights."""
+
+    kind: Literal["causal", "unet3d"] = "causal"
+    denoiser: CausalConfig | UNet3DConfig = field(default_factory=CausalConfig)
+    process: Process = PROCESSES["flow"]
+    past: int = 8
+    """frames of context a chunk is dreamt from"""
+
+
+@dataclass(frozen=True)
+class Dreamt:
+    """T new frames for each of R rows."""
+
+    latents: Tensor
+    """[R, T, C, h, w]"""
+    facts: Facts
+    """what happened, with foreseen poses"""
+    judged: Judged
+    """[R, T] each"""
+
+
+class WorldModel(nn.Module):
+    """Everything that was trained together. The codec is frozen; the denoiser is where memories are written."""
+
+    def __init__(self, config: WorldConfig, codec: KLCodec, encoder: ConditionEncoder) -> None:
+        super().__init__()
+        sizes, layout = config.denoiser, encoder.layout
+        if sizes.channels != codec.channels or sizes.frame_size != encoder.width:
+            raise BadOption(
+                f"a denoiser of {sizes.channels} channels and conditions of {sizes.frame_size}",
+                f"{codec.channels} and {encoder.width}",
+                "Take them from the codec and the encoder.",
+            )
+        bodies = len(layout.embodiments)
+        self.config, self.codec, self.encoder = config, codec.requires_grad_(False), encoder
+        self.denoiser: Any = DENOISERS[config.kind][1](sizes)
+        self.pose_head = PoseHead(PoseConfig(encoder.width), layout)
+        features = sizes.dim if isinstance(sizes, CausalConfig) else self.denoiser.feature_size
+        self.outcome = OutcomeHead(features, encoder.width, bodies)
+        self.inverse = InverseDynamics(sizes.channels, sizes.height, sizes.width, layout.action_size, bodies)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of a frame's latents."""
+        sizes = self.config.denoiser
+        return sizes.channels, sizes.height, sizes.width
+
+    def conditions(self, facts: Facts) -> Conditions:
+        """What the denoiser is told."""
+        told: Conditions = self.encoder(facts, self.shape[1:])
+        return told
+
+    @torch.no_grad()
+    def dream(
+        self,
+        past: Tensor,
+        known: Facts,
+        new: Facts,
+        seeds: Tensor,
+        sampler: SamplerConfig,
+        memory: LowRank | None = None,
+        first: int = 0,
+    ) -> Dreamt:
+        """T frames after `past` [R, Tp, C, h, w], chunk by chunk, never leaving latent space.
+
+        `known` [R, Tp] and `new` [R * N, T] say what happens into each frame; `seeds` int64 [R * N] key the noise, and
+        `first` is the number of the first new frame in its episode: a dream goes on the same whatever it is cut into.
+        """
+        rows = new.rows
+        levels = sampler.levels(self.config.process)
+        chunks: list[Dreamt] = []
+        for start in range(0, new.frames, FRAMES_PER_CHUNK):
+            facts = foresee(self.encoder, self.pose_head, known, new[start : start + FRAMES_PER_CHUNK])
+            conditions = self.conditions(facts)
+            cache = self.denoiser.prefill(past, self.conditions(known), memory)
+            begin = torch.full_like(seeds, first + start)
+            noise = keyed_noise(seeds, begin, facts.frames, self.shape, dtype=past.dtype)
+            features: list[Tensor] = []
+
+            def denoise(noisy: Tensor, level: Tensor) -> Tensor:
+                answer = self.denoiser.denoise(cache, noisy, level, conditions, memory)  # noqa: B023
+                features[:] = [answer.features]  # noqa: B023
+                output: Tensor = answer.output
+                return output
+
+            clean = sample(denoise, noise, levels, self.config.process)
+            judged = self.outcome(features[0], conditions.frame, facts.embodiment)
+            chunks.append(Dreamt(clean, facts, judged))
+            times = rows // known.rows
+            past = torch.cat([past.repeat_interleave(times, 0), clean], 1)[:, -self.config.past :]
+            known = Facts.join(known.repeat(times), facts)[-self.config.past :]
+        return _joined(chunks)
+
+    def imagine_with(
+        self,
+        memory: LowRank | None,
+        *,
+        body: str,
+        camera: str = "fixed",
+        sampler: SamplerConfig | None = None,
+        seeds: Tensor | None = None,
+        pixels: bool = True,
+    ) -> Imagine:
+        """Binds a memory, and whose eyes it is seen with: `imagine(context, actions) -> Rollout`.
+
+        `seeds` int64 [B] key the noise of each episode; its candidates share them (common random numbers).
+        """
+        chosen = sampler or SamplerConfig(steps=2)
+        layout = self.encoder.layout
+
+        def imagine(context: Context, actions: Actions) -> Rollout:
+            device = next(self.parameters()).device
+            frames = torch.as_tensor(context.pixels, device=device)[:, -self.config.past :]
+            poses = torch.as_tensor(context.poses, device=device)[:, -self.config.past :]
+            batch, candidates = int(actions.values.shape[0]), int(actions.values.shape[1])
+            if len(frames) != batch:
+                raise BadOption(f"a context of {len(frames)} rows", f"{batch}, as actions", "Slice them alike.")
+            known = Facts.of_poses(poses, layout, body, camera)
+            new = Facts.of_actions(actions, layout, body, camera).to(device)
+            keys = torch.zeros(batch, dtype=torch.int64) if seeds is None else seeds
+            dreamt = self.dream(
+                self.codec.encode(frames), known, new, keys.to(device).repeat_interleave(candidates), chosen, memory
+            )
+
+            def parted(value: Tensor) -> Tensor:
+                return value.reshape(batch, candidates, *value.shape[1:])
+
+            return Rollout(
+                poses=parted(dreamt.facts.poses[..., : layout[body].pose_size]),
+                rewards=parted(dreamt.judged.reward),
+                success=parted(dreamt.judged.success),
+                terminated=parted(dreamt.judged.terminated),
+                latents=parted(dreamt.latents),
+                pixels=parted(self.codec.decode(dreamt.latents)) if pixels else None,
+            )
+
+        return imagine
+
+    def grown(self, layout: Layout) -> "WorldModel":
+        """For a layout with more bodies at its end. What was learned stays; a head whose sizes change begins anew."""
+        world = WorldModel(self.config, self.codec, self.encoder.grown(layout))
+        mine, state = self._own(), world.state_dict()
+        for name, value in mine.items():
+            if state[name].shape == value.shape:
+                state[name].copy_(value)
+            elif name.endswith("body.weight"):
+                state[name][: len(value)] = value
+        return world
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """A folder in diffusers' manner: JSON and safetensors, no pickle; call `half()` on a copy first to ship it."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.codec.save_pretrained(folder / "codec")
+        self.encoder.save_pretrained(folder / "conditions")
+        told = {"version": VERSION, **asdict(self.config)}
+        (folder / "world.json").write_text(json.dumps(told, indent=2))
+        save_file(self._own(), folder / "model.safetensors")
+
+    @staticmethod
+    def from_pretrained(folder: Path | str) -> "WorldModel":
+        """Back from a folder; what is missing, torn or of another version is named."""
+        folder = Path(folder)
+        hint = "Restore the checkpoint from a copy."
+        try:
+            told = json.loads((folder / "world.json").read_text())
+            version, kind = told.pop("version"), told["kind"]
+            sizes = DENOISERS[kind][0](**told["denoiser"])
+            config = WorldConfig(kind, sizes, Process(**told["process"]), told["past"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadOption(f"{folder}, which cannot be read ({error})", "a world's folder", hint) from error
+        if version != VERSION:
+            raise BadOption(f"{folder} of version {version!r}", f"version {VERSION}", "Use the release that wrote it.")
+        encoder = ConditionEncoder.from_pretrained(folder / "conditions")
+        world = WorldModel(config, KLCodec.from_pretrained(folder / "codec"), encoder)
+        try:
+            state = load_file(folder / "model.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise BadOption(f"{folder / 'model.safetensors'} ({error})", "this world's weights", hint) from error
+        wanted = world._own()
+        wrong = sorted({*wanted} ^ {*state}) or [name for name in wanted if wanted[name].shape != state[name].shape]
+        if wrong:
+            raise BadOption(f"{folder / 'model.safetensors'} with wrong {wrong[:3]}", "this world's weights", hint)
+        world.load_state_dict({**world.state_dict(), **state})
+        return world.float().eval()
+
+    def _own(self) -> dict[str, Tensor]:
+        """Weights that neither codec nor encoder saves."""
+        state = self.state_dict()
+        return {
+            name: value.contiguous() for name, value in state.items() if not name.startswith(("codec.", "encoder."))
+        }
+
+
+def _joined(chunks: list[Dreamt]) -> Dreamt:
+    facts = chunks[0].facts
+    for chunk in chunks[1:]:
+        facts = Facts.join(facts, chunk.facts)
+    judged = (torch.cat([getattr(c.judged, n) for c in chunks], 1) for n in ("reward", "success", "terminated"))
+    return Dreamt(torch.cat([chunk.latents for chunk in chunks], 1), facts, Judged(*judged))

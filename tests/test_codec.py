@@ -1,0 +1,86 @@
+"""The codec: shapes, statistics, and a folder that says the same when it is read again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from sfvgen_planner.errors import BadImageSize
+from sfvgen_planner.learning.codec import weighted
+from sfvgen_planner.world.codec import CodecConfig, IdentityCodec, KLCodec
+
+TINY = CodecConfig(channels=3, fold=2, widths=(8, 16), groups=4)
+
+
+def codec() -> KLCodec:
+    torch.manual_seed(0)
+    return KLCodec.fresh(TINY).eval()
+
+
+def frames(*shape: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (*shape, 16, 24, 3), np.uint8))
+
+
+def test_any_leading_axes_and_back() -> None:
+    pixels = frames(2, 3)
+    latents = codec().encode(pixels)
+    assert latents.shape == (2, 3, 3, 4, 6)
+    assert codec().decode(latents).shape == pixels.shape
+    assert codec().decode(latents).dtype == torch.uint8
+
+
+def test_frames_are_coded_one_by_one() -> None:
+    pixels = frames(4)
+    torch.testing.assert_close(codec().encode(pixels)[2:3], codec().encode(pixels[2:3]))
+
+
+def test_measured_latents_have_unit_statistics_and_pictures_stay_what_they_were() -> None:
+    measured, plain, pixels = codec(), codec(), frames(64)
+    before = plain.decode(plain.encode(pixels[:4]))
+    measured.measure(pixels)
+    latents = measured.encode(pixels)
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(3), atol=1e-4, rtol=0)
+    assert (measured.decode(measured.encode(pixels[:4])).int() - before.int()).abs().max() <= 1
+
+
+def test_read_again_it_says_the_same(tmp_path: Path) -> None:
+    written = codec()
+    written.measure(frames(16))
+    written.save_pretrained(tmp_path)
+    read = KLCodec.from_pretrained(tmp_path)
+    assert torch.equal(read.encode(frames(2)), written.encode(frames(2)))
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_any_pretrained_autoencoder_by_path(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4, scaling_factor=0.25)
+    vae.save_pretrained(tmp_path)
+    read = KLCodec.from_pretrained(tmp_path)
+    x = frames(1).permute(0, 3, 1, 2).float() / 127.5 - 1
+    torch.testing.assert_close(read.encode(frames(1)), vae.encode(x).latent_dist.mode() * 0.25)
+
+
+def test_the_loss_weighs_details_more() -> None:
+    picture = torch.zeros(1, 3, 16, 16)
+    picture[..., 8:10, 8:10] = 1
+    flat, detail = torch.zeros_like(picture), torch.zeros_like(picture)
+    flat[..., 0:2, 0:2] = 0.5
+    detail[..., 8:10, 8:10] = 0.5
+    assert weighted(detail, picture) > 3 * weighted(flat, picture)
+
+
+def test_the_identity_is_exact() -> None:
+    identity, pixels = IdentityCodec(), frames(3)
+    assert torch.equal(identity.decode(identity.encode(pixels)), pixels)
+
+
+def test_wrong_pictures_are_refused() -> None:
+    with pytest.raises(BadImageSize, match="multiple of 4"):
+        codec().encode(frames(1)[:, :15])
+    with pytest.raises(BadImageSize, match="uint8"):
+        codec().encode(frames(1).float())

@@ -1,0 +1,163 @@
+"""Slow learning: what a batch is, what the loss is, and that it learns."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from world_fakes import tiny_world, toy_episode, toy_set
+
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.learning.latents import LatentSet
+from sfvgen_planner.learning.run import Run, RunConfig, Step
+from sfvgen_planner.learning.slow import Batch, SlowConfig, SlowLoss, draw_batch, frames_of, train_world
+from sfvgen_planner.world.model import WorldModel
+
+CONFIG = SlowConfig(batch=4)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> list[LatentSet]:
+    folder = tmp_path_factory.mktemp("toy")
+    return [LatentSet(toy_set(folder / "toy" / "square-v0"), tiny_world().codec, folder / "latents")]
+
+
+def batches(sets: list[LatentSet], count: int = 40) -> list[Batch]:
+    return [draw_batch(sets, tiny_world().encoder.layout, CONFIG, (0, step, 0)) for step in range(count)]
+
+
+def test_latents_are_those_of_the_frames_and_actions_lead_into_them(sets: list[LatentSet]) -> None:
+    window = sets[0].read([(1, 4)], 6)
+    episode = toy_episode(1, 30)
+    expected = tiny_world().codec.encode(torch.from_numpy(episode.pixels[4:10]))
+    torch.testing.assert_close(window.latents[0], expected.half().float())
+    assert np.array_equal(window.window.actions[0], episode.actions[3:9])
+    assert np.array_equal(window.rewards[0], episode.rewards[3:9])
+    assert window.window.phrases[0] == episode.phrases[3:9]
+    assert np.array_equal(sets[0].read([(0, 0)], 2).window.actions[0, 0], np.zeros(2))
+
+
+def test_latents_are_encoded_once(sets: list[LatentSet], tmp_path: Path) -> None:
+    dataset, codec = toy_set(tmp_path / "toy" / "square-v0"), tiny_world().codec
+    first = LatentSet(dataset, codec, tmp_path / "latents")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "latents").rglob("*.safetensors")}
+    again = LatentSet(dataset, codec, tmp_path / "latents")
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "latents").rglob("*.safetensors")}
+    assert np.array_equal(first.episodes[2]["latents"], again.episodes[2]["latents"])
+    LatentSet(dataset, tiny_world(seed=1).codec, tmp_path / "latents")
+    assert len(list((tmp_path / "latents").iterdir())) == 2
+
+
+def test_a_batch_is_a_function_of_its_key(sets: list[LatentSet]) -> None:
+    layout = tiny_world().encoder.layout
+    one, same, other = (draw_batch(sets, layout, CONFIG, key) for key in ((0, 3, 0), (0, 3, 0), (0, 3, 1)))
+    assert torch.equal(one.latents, same.latents)
+    assert torch.equal(one.noise, same.noise)
+    assert torch.equal(one.facts.vectors_known, same.facts.vectors_known)
+    assert one.latents.shape != other.latents.shape or not torch.equal(one.latents, other.latents)
+
+
+def test_the_past_is_clean_and_the_rest_noisy(sets: list[LatentSet]) -> None:
+    for batch in batches(sets):
+        assert (batch.level[:, : batch.past] == 0).all()
+        assert (batch.level[:, batch.past :] > 0).all()
+        assert (batch.level[:, batch.past :] == batch.level[:, batch.past :][:, :1]).all()
+        assert (batch.disturbance[:, batch.past :] == 0).all()
+
+
+def test_one_window_in_ten_is_wholly_noise_and_free_of_actions(sets: list[LatentSet]) -> None:
+    """It is what fast learning will do: no action, no text, no name, no pose."""
+    kinds = [frames_of(CONFIG, np.random.default_rng(step)) for step in range(4000)]
+    whole = np.mean([past == 0 for past, _ in kinds])
+    assert 0.10 <= whole <= 0.14
+    assert {new for past, new in kinds if past} == {1, 8}
+    noise = [batch for batch in batches(sets) if batch.past == 0]
+    assert noise
+    for batch in noise:
+        assert not batch.facts.vectors_known.any()
+        assert not batch.facts.named.any()
+        assert all(text == "" for row in batch.facts.texts for text in row)
+
+
+def test_the_loss_is_the_masked_mean_squared_error_of_the_flow(sets: list[LatentSet]) -> None:
+    world = tiny_world()
+    batch = next(one for one in batches(sets) if one.past and one.latents.shape[1] - one.past == 8)
+    _, figures = SlowLoss(world, 0.1)(batch)
+    level = batch.level[:, :, None, None, None]
+    noisy = (1 - level) * (batch.latents + batch.disturbance) + level * batch.noise
+    output = world.denoiser(noisy, batch.level, world.conditions(batch.facts)).output
+    error = (output - (batch.noise - batch.latents))[:, batch.past :].square().mean()
+    assert figures["diffusion"] == pytest.approx(float(error.detach()), rel=1e-4)
+
+
+def test_what_lies_in_the_past_is_not_asked_for(sets: list[LatentSet]) -> None:
+    """No gradient comes from predictions on given frames."""
+    world = tiny_world()
+    batch = next(one for one in batches(sets) if one.past)
+    new = torch.arange(batch.latents.shape[1]) >= batch.past
+    seen: list[torch.Tensor] = []
+
+    def keep(_: object, __: object, answer: object) -> None:
+        answer.output.retain_grad()  # type: ignore[attr-defined]
+        seen.append(answer.output)  # type: ignore[attr-defined]
+
+    world.denoiser.register_forward_hook(keep)
+    SlowLoss(world, 0.0)(batch)[0].backward()
+    assert seen[0].grad is not None
+    assert (seen[0].grad[:, ~new] == 0).all()
+    assert (seen[0].grad[:, new] != 0).any()
+
+
+def train(sets: list[LatentSet], folder: Path, steps: int, until: int) -> tuple[WorldModel | None, list[float]]:
+    losses: list[float] = []
+
+    def listen(step: Step) -> None:
+        losses.append(step.loss)
+        if step.number == until:
+            raise KeyboardInterrupt
+
+    run = RunConfig(steps=steps, rate=3e-3, warmup=5, average=0.9, checkpoint_seconds=0.0)
+    try:
+        return train_world(tiny_world(), sets, folder, run, CONFIG, listen=listen), losses
+    except KeyboardInterrupt:
+        return None, losses
+
+
+def test_a_killed_training_goes_on_with_the_same_curve(sets: list[LatentSet], tmp_path: Path) -> None:
+    """Killed after step 5, with a checkpoint of step 4: step 5 is taken again, to the same loss."""
+    whole, expected = train(sets, tmp_path / "whole", 8, 99)
+    _, first = train(sets, tmp_path / "parts", 8, 5)
+    resumed, second = train(sets, tmp_path / "parts", 8, 99)
+    assert first == expected[:5]
+    assert second == expected[4:]
+    assert whole is not None
+    assert resumed is not None
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
+
+
+@pytest.mark.slow
+def test_it_learns(sets: list[LatentSet], tmp_path: Path) -> None:
+    _, losses = train(sets, tmp_path, 80, 999)
+    assert np.mean(losses[-15:]) < 0.85 * np.mean(losses[:15])
+
+
+def test_the_codec_is_not_trained(sets: list[LatentSet], tmp_path: Path) -> None:
+    trained, _ = train(sets, tmp_path, 3, 99)
+    assert trained is not None
+    for name, value in tiny_world().codec.state_dict().items():
+        assert torch.equal(value, trained.codec.state_dict()[name])
+
+
+def test_bad_settings_are_refused(sets: list[LatentSet], tmp_path: Path) -> None:
+    with pytest.raises(BadOption, match="shares"):
+        SlowConfig(whole=0.8, single=0.3)
+    with pytest.raises(BadOption, match="as long"):
+        sets[0].sample(np.random.default_rng(0), 2, 99)
+    short = LatentSet(toy_set(tmp_path / "toy" / "square-v0", steps=8), tiny_world().codec, tmp_path / "latents")
+    frame_by_frame = SlowConfig(batch=4, past=2, single=1.0, whole=0.0)
+    with pytest.raises(BadOption, match="no episode of 10 frames"):
+        draw_batch([short], tiny_world().encoder.layout, frame_by_frame, (0, 0, 0))
+    with pytest.raises(BadOption, match="at least one step"):
+        Run(tiny_world(), RunConfig(steps=0), tmp_path, Accelerator(cpu=True))
