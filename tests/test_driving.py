@@ -127,6 +127,16 @@ def test_neither_end_tells_the_turn_behind_its_first_crossing() -> None:
     assert all(0.44 < np.mean(turns) < 0.56 for turns in chances.values())
 
 
+def test_a_driver_who_has_come_to_the_very_end_drives_on() -> None:
+    """A recording once died of it: nothing lies behind a path's last point."""
+    driver, path = LaneExpert(), ((0.0, 0.0), (0.25, 0.0), (0.5, 0.0))
+    known = {"path": path, "place": np.array([0.6, 0.01]), "heading": 0.0, "speed": 1.0}
+    driver.reset({}, {})
+    action = driver.act({}, {"privileged": known})
+    assert driver._near == len(path) - 1
+    assert np.isfinite(action).all()
+
+
 def test_what_must_be_known_left_the_view_forty_frames_ago() -> None:
     env = RouteReturn(split="test", length="short")
     for seed in range(3):

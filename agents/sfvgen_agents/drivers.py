@@ -57,7 +57,8 @@ class Driver:
 
     def _ahead(self, metres: float) -> Floats:
         """[2] the point so far along the path."""
-        path, k = self._path, self._near
+        path = self._path
+        k = min(self._near, len(path) - 2)  # a car at the path's end goes on along its last leg
         while k < len(path) - 2 and metres > (leg := float(np.hypot(*(path[k + 1] - path[k])))):
             metres, k = metres - leg, k + 1
         leg = float(np.hypot(*(path[k + 1] - path[k])))
