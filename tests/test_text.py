@@ -36,6 +36,22 @@ def test_making_one_draws_nothing_from_the_global_generator() -> None:
     assert torch.equal(torch.rand(2), expected)
 
 
+def test_new_words_become_tokens_and_old_sentences_are_read_as_before(tmp_path) -> None:
+    encoder, new = small(), ("stir the Soup, slowly", f"{SENTENCES[0]} slowly")
+    grown = encoder.grown(SENTENCES, new)
+    assert len(grown.tokenizer.tokenize("stir the soup, slowly")) == 5
+    assert len(encoder.tokenizer.tokenize("stir the soup, slowly")) > 5
+    assert grown.tokenizer.tokenize("souper")[0] != "soup", "a new word is no part of another"
+    for before, after in zip(encoder([*SENTENCES]), grown([*SENTENCES]), strict=True):
+        assert torch.equal(before, after)
+    assert grown.grown(new, new) is grown
+    encoder.frozen = True
+    assert encoder.grown(SENTENCES, new) is encoder
+    grown.save_pretrained(tmp_path)
+    again = TextEncoder.from_pretrained(tmp_path)
+    assert torch.equal(again([*new])[1], grown([*new])[1])
+
+
 @given(sentence=st.text(st.characters(exclude_categories=["Cs"]), max_size=3))
 @settings(max_examples=50, deadline=None)
 def test_any_script_can_be_said(sentence: str) -> None:

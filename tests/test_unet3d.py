@@ -384,11 +384,11 @@ def test_leak_is_zero_before_the_action_of_a_causal_denoiser_and_its_relative_ch
     threes = replace(ones, frame=torch.full((2, 4, 1), 3.0))
     found = leak(RunningSum(), Cache(2, 0, "none", None), noisy, torch.ones(2, 4), ones, threes)
     expected = [[2 / (frame + 1) if frame >= k else 0 for frame in range(4)] for k in range(4)]
-    assert torch.equal(found.tril(-1), torch.zeros(4, 4))
-    torch.testing.assert_close(found, torch.tensor(expected))
+    assert torch.equal(found.tril(-1), torch.zeros(2, 4, 4))
+    torch.testing.assert_close(found, torch.tensor([expected] * 2))
 
 
 def test_a_video_unet_leaks_into_every_earlier_frame(denoiser, scene):
     found = leak(denoiser, *scene, told(2, 3, 9))
-    assert found.shape == (3, 3)
+    assert found.shape == (2, 3, 3)
     assert (found > 0).all()

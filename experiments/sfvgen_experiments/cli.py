@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench tasks": ("sfvgen_experiments.bench.tasks:main", "measure how many steps a second each task makes"),
     "bench memory_need": ("sfvgen_experiments.bench.memory_need:main", "show that the memory tasks need memory"),
     "bench slow": ("sfvgen_experiments.bench.slow:main", "measure the slow world on held-out windows"),
+    "bench drift": ("sfvgen_experiments.bench.drift:main", "measure how far foreseen poses drift"),
+    "bench leak": ("sfvgen_experiments.bench.leak:main", "measure how later actions leak into earlier frames"),
     "bench codec": ("sfvgen_experiments.bench.codec:main", "measure what survives the codec"),
     "bench cache": ("sfvgen_experiments.bench.cache:main", "measure what the shared past is worth"),
     "bench data": ("sfvgen_experiments.bench.data:main", "measure how fast episodes are written and windows read"),

@@ -12,9 +12,10 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from sfvgen_envs.task import Task
+from sfvgen_experiments.samples import Samples
 from sfvgen_planner.data import Dataset
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.learning.bodies import body_of, layout_of
+from sfvgen_planner.learning.bodies import body_of, camera_of, layout_of
 from sfvgen_planner.learning.codec import train_codec
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import RunConfig, Step
@@ -63,9 +64,11 @@ class Train:
     rate: float = 1e-3
     dim: int = 160
     depth: int = 6
+    widths: tuple[int, ...] = (64, 128)
     seed: int = 0
     threads: int = 2
     checkpoint_seconds: float = 300.0
+    samples: int = 4
 
 
 def main_codec(config: TrainCodec) -> None:
@@ -95,22 +98,39 @@ def main(config: Train) -> None:
         LatentSet(one, world.codec, folder / "latents", config.episodes)
         for one in tqdm(datasets, desc="latents", unit="set")
     ]
+    samples = Samples.of(world, datasets, config.samples) if config.samples else None
     run = RunConfig(config.steps, config.rate, seed=config.seed, checkpoint_seconds=config.checkpoint_seconds)
     frames = config.batch * FRAMES_PER_CHUNK
     with listening(folder, config.steps, frames, ("diffusion", "pose", "outcome", "inverse")) as bar:
-        train_world(world, latents, folder, run, SlowConfig(batch=config.batch), listen=bar.hear)
+
+        def show(mean: WorldModel) -> None:
+            if samples is not None and bar.number:
+                mean.to(next(world.parameters()).device)
+                samples.write(mean, folder / "samples" / f"step_{bar.number:06d}.mp4")
+
+        train_world(world, latents, folder, run, SlowConfig(batch=config.batch), listen=bar.hear, saved=show)
 
 
 def start(config: Train, datasets: Sequence[Dataset]) -> WorldModel:
     """A fresh world for these data sets, or `init` grown by the bodies it does not know."""
-    bodies = [body_of(one, camera_of(one), fovy_of(one)) for one in datasets]
+    bodies = [body_of(one, cameras_of(one)) for one in datasets]
     if config.init is not None:
         old = WorldModel.from_pretrained(config.init)
-        layout = old.encoder.layout
-        for body in layout_of(bodies).embodiments:
-            layout = layout.adding(body)
-        return old.grown(layout)
-    return fresh(config, layout_of(bodies), KLCodec.from_pretrained(config.codec), datasets[0].description.picture)
+        world = old.grown(layout_of(bodies, old.encoder.layout.embodiments))
+    else:
+        codec = KLCodec.from_pretrained(config.codec)
+        world = fresh(config, layout_of(bodies), codec, datasets[0].description.picture)
+    if world.encoder.text is not None:  # a sentence too long is told now, not at the step that draws it
+        world.encoder.text.ids(["", *(phrase for body in bodies for phrase in body.phrases)])
+    height, width = (side * world.codec.shrink for side in world.shape[1:])
+    for one in datasets:
+        if one.description.picture != (height, width):
+            raise BadOption(
+                f"{one.root} with pictures of {one.description.picture}",
+                f"({height}, {width}), as this world sees",
+                "Record or import the set with another size.",
+            )
+    return world
 
 
 def fresh(config: Train, layout: Layout, codec: KLCodec, picture: tuple[int, int]) -> WorldModel:
@@ -123,28 +143,26 @@ def fresh(config: Train, layout: Layout, codec: KLCodec, picture: tuple[int, int
     if config.kind == "causal":
         denoiser = CausalConfig(*sizes, dim=config.dim, depth=config.depth)
     else:
-        denoiser = UNet3DConfig(*sizes, text_size=encoder.text_width or 0)
+        denoiser = UNet3DConfig(*sizes, text_size=encoder.text_width or 0, block_out_channels=config.widths)
     if config.process not in PROCESSES:
         raise BadOption(f"process={config.process}", f"one of {list(PROCESSES)}", "See the options.")
     return WorldModel(WorldConfig(config.kind, denoiser, PROCESSES[config.process]), codec, encoder)
 
 
-def camera_of(dataset: Dataset) -> str:
-    """The camera a data set was recorded with."""
-    return str(dataset.cards[0].get("camera", "fixed"))
-
-
-def fovy_of(dataset: Dataset) -> float:
-    """Degrees: asked of the task itself, so that there is one place that says it."""
-    if dataset.cards[0].get("poses") == "unknown":
-        raise BadOption(
-            f"{dataset.root}, imported without poses", "a recorded task", "Training on imported data is not there yet."
-        )
-    env = gym.make(f"sfvgen_envs:{dataset.description.task}", camera=camera_of(dataset)).unwrapped
+def cameras_of(dataset: Dataset) -> dict[str, float]:
+    """A set's camera and its degrees, asked of the task, the one place that says it; none where poses are unknown."""
+    camera, task = camera_of(dataset.cards[0]), dataset.description.task
+    if camera is None:
+        return {}
+    try:
+        env = gym.make(f"sfvgen_envs:{task}", camera=camera).unwrapped
+    except gym.error.Error as error:
+        hint = 'Say "poses": "unknown" in the cards of other data, as `sfvgen import` does.'
+        raise BadOption(f"{dataset.root} of task {task!r} ({error})", "a task of sfvgen_envs", hint) from error
     if not isinstance(env, Task):
-        raise BadOption(f"task {dataset.description.task!r}", "one of sfvgen_envs", "Train on recorded tasks.")
+        raise BadOption(f"task {task!r}", "one of sfvgen_envs", "Train on recorded tasks.")
     env.reset(seed=0)
-    return float(env.model.camera("eye").fovy[0])
+    return {camera: float(env.model.camera("eye").fovy[0])}
 
 
 class Bar:
@@ -155,10 +173,11 @@ class Bar:
         self.writer = SummaryWriter(str(folder / "tensorboard"))
         self.bar = tqdm(total=steps, unit="step", smoothing=0.05)
         self.means: dict[str, float] = {}
-        self.began, self.first = time.monotonic(), -1
+        self.began, self.first, self.number = time.monotonic(), -1, 0
 
     def hear(self, step: Step) -> None:
         """After every step."""
+        self.number = step.number
         if self.first < 0:
             self.first = step.number - 1
             self.bar.update(self.first)
@@ -190,4 +209,8 @@ def listening(folder: Path, steps: int, frames: int, shown: tuple[str, ...]) -> 
 def _sets(paths: Sequence[str]) -> list[Dataset]:
     if not paths:
         raise BadOption("no data", "data=[folder,folder,...]", "Record some first: sfvgen collect.")
-    return [Dataset(path) for path in paths]
+    datasets = [Dataset(path) for path in paths]
+    for one in datasets:
+        if any(card.get("split") == "test" for card in one.cards):
+            raise BadOption(f"{one.root} of the test split", "data to learn from", "It is for measuring only.")
+    return datasets

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from sfvgen_planner.data.atomic import replacing
 from sfvgen_planner.data.dataset import Dataset
 from sfvgen_planner.errors import BadOption
+from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.types import Episode, Window
 from sfvgen_planner.world.codec import KLCodec
 
@@ -37,7 +38,8 @@ class LatentWindow:
     terminated: torch.Tensor
     """bool [B, T]"""
     body: str
-    camera: str
+    camera: str | None
+    """None where nobody knows the poses"""
 
 
 class LatentSet:
@@ -46,9 +48,10 @@ class LatentSet:
     def __init__(self, dataset: Dataset, codec: KLCodec, folder: Path, most: int | None = None) -> None:
         """Encodes what `folder` does not hold yet of the first `most` episodes; another codec has another folder."""
         cards = dataset.cards
-        bodies = {(str(card["task"]), str(card.get("camera", "fixed"))) for card in cards}
+        bodies = {(str(card["task"]), camera_of(card)) for card in cards}
         if len(bodies) != 1:
-            raise BadOption(f"{sorted(bodies)} in one data set", "one task and one camera", "Record them apart.")
+            told = sorted(bodies, key=str)
+            raise BadOption(f"{told} in one data set", "one task and one camera", "Record them apart.")
         ((self.body, self.camera),) = bodies
         place = folder / f"{Path(dataset.root).resolve().name}-{identity(codec)[:12]}"
         place.mkdir(parents=True, exist_ok=True)

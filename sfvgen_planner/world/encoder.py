@@ -149,10 +149,11 @@ class ConditionEncoder(nn.Module):
     def grown(self, layout: Layout) -> "ConditionEncoder":
         """For a layout with more bodies at its end: what was known stays, and means the same to the bit."""
         self.layout.check_growth(layout)
-        new = ConditionEncoder(self.config, layout, self.text)
+        known, more = ([phrase for body in one.embodiments for phrase in body.phrases] for one in (self.layout, layout))
+        new = ConditionEncoder(self.config, layout, None if self.text is None else self.text.grown(known, more))
         state, mine = new.state_dict(), self.state_dict()
-        for name, value in mine.items():
-            target = state[name]
+        for name in sorted(self._own_names()):
+            target, value = state[name], mine[name]
             if target.shape == value.shape:
                 target.copy_(value)
             elif name.startswith(("values.", "known.")):

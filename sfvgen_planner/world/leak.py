@@ -19,7 +19,7 @@ def leak(
     other: Conditions,
     memory: LowRank | None = None,
 ) -> Tensor:
-    """[T, T]: entry (k, j) is the relative change of the prediction of frame j when frame k's action becomes `other`'s.
+    """[R, T, T]: entry (k, j) is the relative change of the answer for frame j when frame k's action becomes `other`'s.
 
     `leak(...).tril(-1)` is what should not be: earlier frames that change. A causal denoiser has exactly 0 there.
     """
@@ -31,9 +31,9 @@ def leak(
             frame[:, k] = other.frame[:, k]
             after = denoiser.denoise(cache, noisy, level, replace(conditions, frame=frame), memory).output
             changes.append(_per_frame(after - before) / _per_frame(before))
-    return torch.stack(changes)
+    return torch.stack(changes, 1)
 
 
 def _per_frame(x: Tensor) -> Tensor:
-    """Norm over everything but frames: [R, T, C, h, w] -> [T]."""
-    return x.transpose(0, 1).flatten(1).square().sum(1).sqrt()
+    """[R, T, C, h, w] -> [R, T]."""
+    return x.flatten(2).square().sum(2).sqrt()

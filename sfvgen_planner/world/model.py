@@ -15,6 +15,7 @@ from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions, Context, Imagine, Ro
 from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
 from sfvgen_planner.world.codec import KLCodec
 from sfvgen_planner.world.conditions import Conditions
+from sfvgen_planner.world.denoiser import Denoised
 from sfvgen_planner.world.diffusion import PROCESSES, Process
 from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
@@ -23,7 +24,7 @@ from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.noise import keyed_noise
 from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee
-from sfvgen_planner.world.sampler import SamplerConfig, sample
+from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
 from sfvgen_planner.world.unet3d import UNet3DConfig, UNet3DDenoiser
 
 VERSION = 1
@@ -65,6 +66,8 @@ class WorldModel(nn.Module):
                 f"{codec.channels} and {encoder.width}",
                 "Take them from the codec and the encoder.",
             )
+        if isinstance(sizes, CausalConfig) and sizes.copies and config.process.predict != "clean":
+            raise BadOption("copies=True", "a process that predicts clean latents", "Use PROCESSES['clean'].")
         bodies = len(layout.embodiments)
         self.config, self.codec, self.encoder = config, codec.requires_grad_(False), encoder
         self.denoiser: Any = DENOISERS[config.kind][1](sizes)
@@ -81,7 +84,8 @@ class WorldModel(nn.Module):
 
     def conditions(self, facts: Facts) -> Conditions:
         """What the denoiser is told."""
-        told: Conditions = self.encoder(facts, self.shape[1:])
+        sizes = self.config.denoiser
+        told: Conditions = self.encoder(facts, sizes.grid if isinstance(sizes, CausalConfig) else self.shape[1:])
         return told
 
     @torch.no_grad()
@@ -100,43 +104,64 @@ class WorldModel(nn.Module):
         `known` [R, Tp] and `new` [R * N, T] say what happens into each frame; `seeds` int64 [R * N] key the noise, and
         `first` is the number of the first new frame in its episode: a dream goes on the same whatever it is cut into.
         """
-        rows = new.rows
-        levels = sampler.levels(self.config.process)
         chunks: list[Dreamt] = []
+        times = new.rows // known.rows
         for start in range(0, new.frames, FRAMES_PER_CHUNK):
             facts = foresee(self.encoder, self.pose_head, known, new[start : start + FRAMES_PER_CHUNK])
-            conditions = self.conditions(facts)
-            cache = self.denoiser.prefill(past, self.conditions(known), memory)
-            begin = torch.full_like(seeds, first + start)
-            noise = keyed_noise(seeds, begin, facts.frames, self.shape, dtype=past.dtype)
-            features: list[Tensor] = []
-
-            def denoise(noisy: Tensor, level: Tensor) -> Tensor:
-                answer = self.denoiser.denoise(cache, noisy, level, conditions, memory)  # noqa: B023
-                features[:] = [answer.features]  # noqa: B023
-                output: Tensor = answer.output
-                return output
-
-            clean = sample(denoise, noise, levels, self.config.process)
-            judged = self.outcome(features[0], conditions.frame, facts.embodiment)
-            chunks.append(Dreamt(clean, facts, judged))
-            times = rows // known.rows
-            past = torch.cat([past.repeat_interleave(times, 0), clean], 1)[:, -self.config.past :]
-            known = Facts.join(known.repeat(times), facts)[-self.config.past :]
+            chunk = self._chunk(past, known, facts, seeds, first + start, sampler, memory)
+            chunks.append(chunk)
+            past = torch.cat([past.repeat_interleave(times, 0), chunk.latents], 1)[:, -self.config.past :]
+            known, times = Facts.join(known.repeat(times), facts)[-self.config.past :], 1
         return _joined(chunks)
+
+    def _chunk(
+        self,
+        past: Tensor,
+        known: Facts,
+        facts: Facts,
+        seeds: Tensor,
+        first: int,
+        sampler: SamplerConfig,
+        memory: LowRank | None,
+    ) -> Dreamt:
+        """The frames that `facts` [R * N, T] speak of, the first of them number `first` of its episode."""
+        cache = self.denoiser.prefill(past, self.conditions(known), memory)
+        conditions = unsaid = self.conditions(facts)
+        if sampler.guidance != 1:
+            everywhere = torch.ones_like(facts.named)
+            unsaid = self.conditions(facts.withhold(actions=everywhere, texts=everywhere))
+        features: list[Tensor] = []
+
+        def told(noisy: Tensor, level: Tensor) -> Tensor:
+            answer: Denoised = self.denoiser.denoise(cache, noisy, level, conditions, memory)
+            features[:] = [answer.features]
+            return answer.output
+
+        def untold(noisy: Tensor, level: Tensor) -> Tensor:
+            answer: Denoised = self.denoiser.denoise(cache, noisy, level, unsaid, memory)
+            return answer.output
+
+        def noise(step: int) -> Tensor:
+            begin = torch.full_like(seeds, first)
+            return keyed_noise(seeds, begin, facts.frames, self.shape, step=step, dtype=past.dtype)
+
+        process, denoise = self.config.process, guided(told, untold, sampler.guidance)
+        clean = sample(denoise, noise(0), sampler.levels(process), process, eta=sampler.eta, fresh=noise)
+        return Dreamt(clean, facts, self.outcome(features[0], conditions.frame, facts.embodiment))
 
     def imagine_with(
         self,
         memory: LowRank | None,
         *,
         body: str,
-        camera: str = "fixed",
+        camera: str | None = "fixed",
         sampler: SamplerConfig | None = None,
         seeds: Tensor | None = None,
         pixels: bool = True,
     ) -> Imagine:
         """Binds a memory, and whose eyes it is seen with: `imagine(context, actions) -> Rollout`.
 
+        With `camera` None nobody knows where it looks, as in imported data.
         `seeds` int64 [B] key the noise of each episode; its candidates share them (common random numbers).
         """
         chosen = sampler or SamplerConfig(steps=2)

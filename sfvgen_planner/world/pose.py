@@ -85,13 +85,13 @@ def _length(vector: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far foreseen poses are from the truth after so many frames: means over all rows."""
+    """How far foreseen poses [..., T, P] are from the truth after so many frames, [...] each."""
 
     frames: int
-    metres: float
-    degrees: float
-    senses: float
-    """root mean square, as they come"""
+    metres: Tensor
+    degrees: Tensor
+    senses: Tensor
+    """root mean square, as they come; 0 where there are none"""
 
 
 def drift(predicted: Tensor, truth: Tensor, frames: Sequence[int] = (8, 64)) -> tuple[Drift, ...]:
@@ -103,10 +103,20 @@ def drift(predicted: Tensor, truth: Tensor, frames: Sequence[int] = (8, 64)) -> 
         if 1 <= count <= predicted.shape[-2]:
             a, b = predicted[..., count - 1, :].double(), truth[..., count - 1, :].double()
             off = (a - b)[..., POSE_CAMERA:].square()
-            metres, angle = metres_between(a, b).mean(), radians_between(a, b).mean()
-            senses = float(off.mean().sqrt()) if off.numel() else 0.0
-            out.append(Drift(count, float(metres), float(angle.rad2deg()), senses))
+            senses = off.sum(-1).div(max(1, off.shape[-1])).sqrt()
+            out.append(Drift(count, metres_between(a, b), radians_between(a, b).rad2deg(), senses))
     return tuple(out)
+
+
+def going_on(past: Tensor, frames: int) -> Tensor:
+    """Poses [..., T, P] after `past` [..., Tp >= 2, P] if its last step is taken again and again: a yardstick."""
+    before, pose = past[..., -2, :], past[..., -1, :]
+    step, change = step_between(before, pose), (pose - before)[..., POSE_CAMERA:]
+    out = []
+    for _ in range(frames):
+        pose = compose(pose, step, pose[..., POSE_CAMERA:] + change)
+        out.append(pose)
+    return torch.stack(out, -2)
 
 
 def measure_motion(episodes: Sequence[Any]) -> Motion:

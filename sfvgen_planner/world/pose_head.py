@@ -183,10 +183,13 @@ class PoseHead(nn.Module):
 def foresee(
     encoder: ConditionEncoder, head: PoseHead, past: Facts, new: Facts, features: Tensor | None = None
 ) -> Facts:
-    """`new` (R * N rows) with the poses that its actions or texts will lead to from `past` (R rows)."""
+    """`new` (R * N rows) with the poses that its actions or texts will lead to from `past` (R rows).
+
+    Where the last pose is unknown, so are these, and stand still.
+    """
     poses = head(past, encoder.tell(past)[0], encoder.tell(new)[0], features)
-    known = past.poses_known[:, -1:].repeat_interleave(new.rows // past.rows, 0)
-    return new.with_poses(poses, known.expand(new.rows, new.frames))
+    known = past.poses_known[:, -1:].repeat_interleave(new.rows // past.rows, 0).expand(new.rows, new.frames)
+    return new.with_poses(stilled(poses, known), known)
 
 
 def pose_loss(head: PoseHead, predicted: Tensor, truth: Facts) -> Tensor:

@@ -7,6 +7,7 @@ make the next latent. On the paper's process that is DDIM, on the straight curve
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from typing import Literal
 
 import torch
@@ -34,12 +35,14 @@ class SamplerConfig:
     """trailing only: above 1, more of the steps are near noise"""
     eta: float = 0.0
     """0: nothing is added on the way; 1: as much as DDPM adds"""
+    guidance: float = 1.0
+    """above 1, every step asks a second time, told no actions and no words, and goes so many times as far from there"""
 
     def __post_init__(self) -> None:
-        if self.spacing not in ("trailing", "leading") or not 0 <= self.eta <= 1:
+        if self.spacing not in ("trailing", "leading") or not 0 <= self.eta <= 1 or not 1 <= self.guidance < inf:
             raise BadOption(
-                f"sampling with spacing {self.spacing!r}, eta {self.eta}",
-                "trailing or leading, eta 0 to 1",
+                f"sampling with spacing {self.spacing!r}, eta {self.eta}, guidance {self.guidance}",
+                "trailing or leading, eta 0 to 1, guidance 1 or more",
                 "Choose another.",
             )
 

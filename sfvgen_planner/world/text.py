@@ -1,15 +1,18 @@
 """Sentences: a CLIP text encoder, either small with a vocabulary learned from given sentences, or any one by path."""
 
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
@@ -17,6 +20,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizerFast
 from sfvgen_planner.errors import BadCheckpoint, BadOption
 
 BEGIN, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
+WORD = re.compile(r"[^\W\d_]+")
 Word = tuple[str, ...]
 Pair = tuple[str, str]
 
@@ -95,6 +99,21 @@ class TextEncoder(nn.Module):
     def longest(self) -> int:
         """L."""
         return int(self.model.config.max_position_embeddings)
+
+    def grown(self, known: Iterable[str], new: Iterable[str]) -> "TextEncoder":
+        """With a token for each word that only `new` sentences have; the `known` ones are read as before.
+
+        Spelt out letter by letter, a sentence of new words would soon be too long. A frozen encoder is left alone.
+        """
+        old = {word for sentence in known for word in WORD.findall(sentence.lower())}
+        words = {word for sentence in new for word in WORD.findall(sentence.lower())} - old
+        spelt = sorted(word for word in words if len(self.tokenizer.tokenize(word)) > 1)
+        if self.frozen or not spelt:
+            return self
+        model, tokenizer = deepcopy(self.model), deepcopy(self.tokenizer)
+        tokenizer.add_tokens([AddedToken(word, single_word=True, normalized=True) for word in spelt])
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        return TextEncoder(model, tokenizer, frozen=False)
 
     def train(self, mode: bool = True) -> "TextEncoder":
         """A frozen encoder stays as it was given."""
