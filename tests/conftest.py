@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-settings.register_profile("explore", derandomize=False)
-settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("explore", derandomize=False, deadline=None)
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

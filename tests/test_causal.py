@@ -14,7 +14,8 @@ from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.lowrank import LowRank, RowLinear
 
-TINY = CausalConfig(channels=3, height=4, width=4, frame_size=5, address_size=2, dim=16, depth=2, heads=2, window=12)
+SIZES = {"channels": 3, "height": 4, "width": 4, "frame_size": 5, "address_size": 3, "dim": 16, "depth": 2, "heads": 2}
+TINY = CausalConfig(**SIZES, window=12, looks=0.75, copies=True)
 
 
 def denoiser(config: CausalConfig = TINY) -> CausalDenoiser:
@@ -31,7 +32,7 @@ def inputs(rows: int, frames: int, seed: int = 0) -> tuple[Tensor, Tensor, Condi
     latents = torch.randn(rows, frames, 3, 4, 4, generator=draw, dtype=torch.float64)
     level = torch.rand(rows, frames, generator=draw, dtype=torch.float64)
     frame = torch.randn(rows, frames, 5, generator=draw, dtype=torch.float64)
-    address = torch.randn(rows, frames, 2, 4, 4, generator=draw, dtype=torch.float64)
+    address = torch.randn(rows, frames, 3, 2, 2, generator=draw, dtype=torch.float64)
     return latents, level, Conditions(frame, address)
 
 
@@ -63,9 +64,10 @@ def test_appending_equals_prefilling() -> None:
     at_once = model.prefill(latents, conditions)
     in_parts = model.append(model.prefill(latents[:, :4], conditions[:4]), latents[:, 4:], conditions[4:])
     assert in_parts.frames == at_once.frames == 6
-    for (k, v), (k2, v2) in zip(at_once.content, in_parts.content, strict=True):
+    for (k, v), (k2, v2) in zip(at_once.content.blocks, in_parts.content.blocks, strict=True):
         torch.testing.assert_close(k, k2, rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(v, v2, rtol=1e-10, atol=1e-10)
+    assert torch.equal(at_once.content.last, in_parts.content.last)
 
 
 def test_candidates_share_their_rows_past() -> None:
@@ -132,6 +134,42 @@ def test_each_row_is_under_its_own_memory_as_plain_peft_would_have_it() -> None:
         one = slice(row, row + 1)
         alone = plain(latents[one], level[one], Conditions(conditions.frame[one], conditions.address[one])).output
         torch.testing.assert_close(together[one], alone, rtol=1e-8, atol=1e-10)
+
+
+@given(seed=st.integers(0, 99), keep=st.sampled_from([-50.0, 50.0]))
+def test_what_is_kept_of_the_last_clean_frame_is_a_copy_and_what_is_not_was_drawn(seed: int, keep: float) -> None:
+    """The gate stands beside the answer; without a past there is nothing to keep."""
+    model, plain = denoiser(), denoiser(replace(TINY, copies=False))
+    cells = TINY.patch**2
+    model.out.weight[-cells:], model.out.bias[-cells:] = 0, keep
+    state = model.state_dict()
+    out = {name: state[name][:-cells] for name in ("out.weight", "out.bias")}
+    plain.load_state_dict({**state, **out})
+    latents, level, conditions = inputs(2, 5, seed)
+    level[:, :2], level[:, 2:] = 0, level[:, 2:].clamp(min=0.1)
+    answer = model(latents, level, conditions).output[:, 2:]
+    expected = (
+        plain(latents, level, conditions).output[:, 2:] if keep < 0 else latents[:, 1:2].expand(-1, 3, -1, -1, -1)
+    )
+    torch.testing.assert_close(answer, expected, rtol=1e-9, atol=1e-9)
+    level = level.clamp(min=0.1)
+    torch.testing.assert_close(
+        model(latents, level, conditions).output, plain(latents, level, conditions).output, rtol=1e-9, atol=1e-9
+    )
+
+
+def test_attention_knows_only_how_much_directions_differ() -> None:
+    """Without the address among the inputs, a camera turned as a whole changes nothing, a frame turned alone does."""
+    model = denoiser()
+    model.address.weight.zero_()
+    latents, level, conditions = inputs(2, 5)
+    answer = model(latents, level, conditions).output
+    shift = torch.randn(1, 1, 3, 1, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    turned = replace(conditions, address=conditions.address + shift)
+    torch.testing.assert_close(model(latents, level, turned).output, answer, rtol=1e-9, atol=1e-9)
+    alone = conditions.address.clone()
+    alone[:, 0] += shift[:, 0]
+    assert not torch.allclose(model(latents, level, replace(conditions, address=alone)).output, answer, atol=1e-3)
 
 
 def test_a_stale_cache_is_refused() -> None:

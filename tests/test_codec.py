@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sfvgen_envs.table import COLOURS
+from sfvgen_experiments.bench.codec import cubes_recovered, largest_patch
 from sfvgen_planner.errors import BadImageSize
 from sfvgen_planner.learning.codec import weighted
 from sfvgen_planner.world.codec import CodecConfig, IdentityCodec, KLCodec
 
 TINY = CodecConfig(channels=3, fold=2, widths=(8, 16), groups=4)
+FLAT = CodecConfig(channels=5, fold=2, widths=(8,), groups=4)
 
 
 def codec() -> KLCodec:
@@ -63,6 +67,58 @@ def test_any_pretrained_autoencoder_by_path(tmp_path: Path) -> None:
     read = KLCodec.from_pretrained(tmp_path)
     x = frames(1).permute(0, 3, 1, 2).float() / 127.5 - 1
     torch.testing.assert_close(read.encode(frames(1)), vae.encode(x).latent_dist.mode() * 0.25)
+
+
+def test_before_training_it_is_the_best_linear_code() -> None:
+    """Not a random network: principal components by numpy, of unit variance, and their reconstruction."""
+    torch.manual_seed(0)
+    fresh, pixels = KLCodec.fresh(FLAT), frames(40)
+    fresh.begin(pixels)
+    folded = fresh.unit(pixels)
+    points = folded.movedim(1, -1).reshape(-1, 12).double().numpy()
+    middle = points.mean(0)
+    axes = np.linalg.eigh(np.cov((points - middle).T))[1][:, -5:]
+    best = (points - middle) @ axes @ axes.T + middle
+    with torch.no_grad():
+        latents, told = fresh.posterior(folded)
+        coded = fresh.pictured(latents).movedim(1, -1).reshape(-1, 12)
+    np.testing.assert_allclose(coded.numpy(), best, atol=1e-4)
+    torch.testing.assert_close(latents.var((0, 2, 3)), torch.ones(5), rtol=1e-2, atol=0)
+    assert float(told.std.max()) < 0.05
+
+
+def test_the_linear_code_is_saved_with_the_network(tmp_path: Path) -> None:
+    written = KLCodec.fresh(FLAT).eval()
+    written.begin(frames(8))
+    written.measure(frames(16))
+    written.save_pretrained(tmp_path)
+    assert torch.equal(KLCodec.from_pretrained(tmp_path).encode(frames(2)), written.encode(frames(2)))
+
+
+def cubes(*places: tuple[int, int]) -> NDArray[np.uint8]:
+    """A grey picture with a red cube of 4 x 4 pixels at each place."""
+    picture = np.full((64, 64, 3), 120, np.uint8)
+    for row, column in places:
+        picture[row : row + 4, column : column + 4] = (np.array(COLOURS["red"]) * 255).astype(np.uint8)
+    return picture
+
+
+def test_a_cube_is_recovered_where_it_was_as_it_was() -> None:
+    real = cubes((20, 30))
+    dark = real.copy()
+    dark[20:24, 30:34] = dark[20:24, 30:34] // 2
+    assert cubes_recovered(real, real) == [True]
+    assert cubes_recovered(real, cubes((21, 30))) == [True]
+    assert cubes_recovered(real, cubes((22, 30))) == cubes_recovered(real, cubes()) == [False]
+    assert cubes_recovered(real, dark) == [False]
+    assert cubes_recovered(cubes(), real) == []
+    assert cubes_recovered(real, cubes((20, 30), (50, 50))) == [True]
+
+
+def test_the_largest_patch_is_connected() -> None:
+    mask = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 1, 1], [1, 0, 0, 0]], bool)
+    assert np.array_equal(largest_patch(mask), mask & (np.arange(4) > 1))
+    assert not largest_patch(np.zeros((3, 3), bool)).any()
 
 
 def test_the_loss_weighs_details_more() -> None:

@@ -45,8 +45,8 @@ class Autoencoder(nn.Module):
     def forward(self, pixels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Frames uint8 [B, h, w, 3], noise [B, C, h', w'] -> loss, mean squared error of colours in [0, 1]."""
         x = self.codec.unit(pixels)
-        posterior = self.codec.vae.encode(x).latent_dist
-        y = self.codec.vae.decode(posterior.mean + posterior.std * noise).sample
+        latents, posterior = self.codec.posterior(x)
+        y = self.codec.pictured(latents + posterior.std * noise)
         error = F.pixel_shuffle(y - x, self.codec.fold)
         return weighted(
             error, F.pixel_shuffle(x, self.codec.fold)
@@ -73,6 +73,7 @@ def train_codec(
     torch.manual_seed(run.seed)
     codec = KLCodec.fresh(config)
     frames = Frames(datasets)
+    codec.begin(torch.from_numpy(frames.sample(np.random.default_rng([run.seed, 2]), 512)))
     accelerator = Accelerator()
     running = Run(Autoencoder(codec), run, folder, accelerator)
 

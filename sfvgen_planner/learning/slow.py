@@ -149,7 +149,8 @@ class SlowLoss(nn.Module):
         noisy = process.noised(batch.latents + batch.disturbance, batch.noise, batch.level)
         answer = world.denoiser(noisy, batch.level, conditions)
         target = process.target(batch.latents, batch.noise, batch.level)
-        diffusion = masked_loss(answer.output, target, new.expand(batch.level.shape)).mean()
+        weight = process.weight(batch.level)
+        diffusion = masked_loss(answer.output, target, new.expand(batch.level.shape), weight).mean()
         figures = {"diffusion": float(diffusion.detach())}
         if past == 0:
             return diffusion, figures

@@ -3,6 +3,10 @@
 A frame is (h / 2) x (w / 2) tokens. A token attends to all tokens of its own and of earlier frames, so changing the
 action of frame k leaves frames before k exactly alone, and keys and values of the past never change while new frames
 are denoised. Every frame has its own noise level; the past's is 0.
+
+Two things the network need not learn: keys and queries turn with the direction a token looks in (as rotary embeddings
+do with time), so that what was seen there before is at hand however the camera moved; and where a world predicts clean
+latents, each of them is a mix of the network's answer and the last clean frame: what stands still is copied, not drawn.
 """
 
 import math
@@ -19,6 +23,17 @@ from sfvgen_planner.world.lowrank import LowRank, RowLinear, name_rows, using, v
 
 KeysValues = tuple[Tensor, Tensor]
 """[R, heads, T * n, d] each"""
+LOOKS = 2.0
+"""Radians by which the slowest turn with the view differs between directions 1 apart; each next is twice as fast."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a cache of this denoiser holds."""
+
+    blocks: list[KeysValues]
+    last: Tensor
+    """[R, C, h, w]: the last clean frame"""
 
 
 @dataclass(frozen=True)
@@ -35,11 +50,27 @@ class CausalConfig:
     depth: int = 6
     heads: int = 4
     window: int = 32
+    looks: float = 0.6
+    """share of the d / 2 pairs of a head that turn with the view; the others turn with time"""
+    copies: bool = False
+    """may mix in the last clean frame: only where clean latents are predicted"""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tokens of a frame, down and across."""
+        return self.height // self.patch, self.width // self.patch
+
+    @property
+    def pairs(self) -> tuple[int, int]:
+        """Of a head: how many turn with the view (as many for each axis), and how many with time."""
+        half = self.dim // self.heads // 2
+        view = int(self.looks * half) // 3 * 3
+        return view, half - view
 
     @property
     def tokens(self) -> int:
         """n, of one frame."""
-        return (self.height // self.patch) * (self.width // self.patch)
+        return self.grid[0] * self.grid[1]
 
 
 class Block(nn.Module):
@@ -56,7 +87,7 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, modulation: Tensor, turn: Tensor, past: KeysValues | None, mask: Tensor | None
     ) -> tuple[Tensor, KeysValues]:
-        """x [R, T, n, D], modulation [R, T, 6, D], turn [T, n, 2, d / 2] -> x, and the new frames' keys and values."""
+        """x [R, T, n, D], modulation [R, T, 6, D], turn [R, 1, T * n, 2, d / 2] -> x, and the new keys and values."""
         shift, scale, gate, shift2, scale2, gate2 = (modulation + self.table)[:, :, :, None].unbind(2)
         h = _norm(x) * (1 + scale) + shift
         rows, frames, tokens, dim = x.shape
@@ -83,14 +114,19 @@ class CausalDenoiser(nn.Module):
         self.config = config
         dim, cell = config.dim, config.patch**2
         self.embed = RowLinear(config.channels * cell, dim)
-        self.address = RowLinear(config.address_size * cell, dim)
+        self.address = RowLinear(config.address_size, dim)
         self.place = nn.Parameter(torch.randn(config.tokens, dim) * 0.02)
         self.frame = nn.Sequential(RowLinear(config.frame_size, dim), nn.SiLU(), RowLinear(dim, dim))
         self.level = nn.Sequential(RowLinear(dim, dim), nn.SiLU(), RowLinear(dim, dim))
         self.modulate = RowLinear(dim, 6 * dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.last = RowLinear(dim, 2 * dim)
-        self.out = RowLinear(dim, config.channels * cell)
+        self.out = RowLinear(dim, (config.channels + config.copies) * cell)
+        self.look = nn.Linear(config.address_size, config.pairs[0], bias=False)
+        with torch.no_grad():  # an address begins with the unit vector along the ray
+            self.look.weight.zero_()
+            for pair in range(config.pairs[0]):
+                self.look.weight[pair, pair % 3] = LOOKS * 2.0 ** (pair // 3)
         for layer in (self.modulate, self.last, self.out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -108,11 +144,11 @@ class CausalDenoiser(nn.Module):
         rows, frames = int(clean.shape[0]), int(clean.shape[1])
         if frames == 0:
             return cache
-        past = cache.content
+        past: Past | None = cache.content
         _, new = self._run(clean, clean.new_zeros(rows, frames), conditions, past, cache.frames, memory)
         if past is not None:
-            new = [(_after(a, c), _after(b, d)) for (a, b), (c, d) in zip(past, new, strict=True)]
-        return Cache(rows, cache.frames + frames, cache.version, new)
+            new = [(_after(a, c), _after(b, d)) for (a, b), (c, d) in zip(past.blocks, new, strict=True)]
+        return Cache(rows, cache.frames + frames, cache.version, Past(new, clean[:, -1]))
 
     def denoise(
         self, cache: Cache, noisy: Tensor, level: Tensor, conditions: Conditions, memory: LowRank | None = None
@@ -133,30 +169,41 @@ class CausalDenoiser(nn.Module):
         latents: Tensor,
         level: Tensor,
         conditions: Conditions,
-        past: list[KeysValues] | None,
+        past: Past | None,
         before: int,
         memory: LowRank | None,
     ) -> tuple[Denoised, list[KeysValues]]:
         config = self.config
-        rows, frames = self._check(latents, level, before)
+        rows, frames = self._check(latents, level, before, conditions)
         with using(memory):
             x = self.embed(_patches(latents, config.patch)) + self.place
-            x = x + self.address(_patches(conditions.address.to(x.dtype), config.patch))
+            address = _patches(conditions.address.to(x.dtype), 1)
+            x = x + self.address(address)
             known = self.level(_waves(level, config.dim)) + self.frame(conditions.frame)
             modulation = self.modulate(F.silu(known)).reshape(rows, frames, 6, config.dim)
-            turn = _turns(before, frames, config, x)
+            turn = self._turns(address, before)
             mask = _causal(before, frames, config.tokens, x.device)
             kept: list[KeysValues] = []
             for number, block in enumerate(self.blocks):
-                x, keys_values = block(x, modulation, turn, None if past is None else past[number], mask)
+                x, keys_values = block(x, modulation, turn, None if past is None else past.blocks[number], mask)
                 kept.append(keys_values)
             shift, scale = self.last(F.silu(known))[:, :, None].chunk(2, -1)
             hidden = _norm(x)
             output = self.out(hidden * (1 + scale) + shift)
-        latents = _pictures(output, config)
-        return Denoised(latents, hidden.mean(2)), kept
+        answer = _pictures(output, config)
+        if config.copies:
+            answer = _mixed(answer, *(_last_given(latents, level) if past is None else _last_of(past, rows)))
+        return Denoised(answer, hidden.mean(2)), kept
 
-    def _check(self, latents: Tensor, level: Tensor, before: int) -> tuple[int, int]:
+    def _turns(self, address: Tensor, before: int) -> Tensor:
+        """Of addresses [R, T, n, F]: [R, 1, T * n, 2, d / 2] cosines and sines that keys and queries turn by."""
+        config, frames, view = self.config, address.shape[1], self.look(address)
+        rates = torch.linspace(0, -math.log(64.0), config.pairs[1], device=address.device, dtype=address.dtype).exp()
+        time = torch.arange(before, before + frames, device=address.device, dtype=address.dtype)[:, None, None] * rates
+        angles = torch.cat([view, time.expand(*view.shape[:3], -1)], -1).flatten(1, 2)[:, None]
+        return torch.stack([angles.cos(), angles.sin()], -2)
+
+    def _check(self, latents: Tensor, level: Tensor, before: int, conditions: Conditions) -> tuple[int, int]:
         config = self.config
         rows, frames = int(latents.shape[0]), int(latents.shape[1])
         shape = (config.channels, config.height, config.width)
@@ -165,6 +212,12 @@ class CausalDenoiser(nn.Module):
                 f"latents {list(latents.shape)} with levels {list(level.shape)}",
                 f"[R, T, {shape[0]}, {shape[1]}, {shape[2]}] and [R, T]",
                 "Encode pictures with this world's codec.",
+            )
+        if tuple(conditions.address.shape[2:]) != (config.address_size, *config.grid):
+            raise BadOption(
+                f"addresses {list(conditions.address.shape)}",
+                f"[R, T, {config.address_size}, {config.grid[0]}, {config.grid[1]}], one for each token",
+                "Make them with WorldModel.conditions.",
             )
         if before + frames > config.window:
             raise BadOption(
@@ -192,11 +245,27 @@ def _patches(x: Tensor, patch: int) -> Tensor:
 
 
 def _pictures(x: Tensor, config: CausalConfig) -> Tensor:
-    """[R, T, n, C * patch * patch] -> [R, T, C, h, w]."""
+    """[R, T, n, C * patch * patch] -> [R, T, C, h, w] for any C."""
     rows, frames, patch = x.shape[0], x.shape[1], config.patch
     high, wide = config.height // patch, config.width // patch
-    x = x.reshape(rows, frames, high, wide, config.channels, patch, patch)
-    return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(rows, frames, config.channels, config.height, config.width)
+    x = x.reshape(rows, frames, high, wide, -1, patch, patch)
+    return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(rows, frames, -1, config.height, config.width)
+
+
+def _mixed(answer: Tensor, last: Tensor, given: Tensor) -> Tensor:
+    """Answer [R, T, C + 1, h, w], of which the last channel says how much of `last` [R, C, h, w] to keep, if given."""
+    keep = answer[:, :, -1:].sigmoid() * given.reshape(-1, 1, 1, 1, 1)
+    return keep * last[:, None] + (1 - keep) * answer[:, :, :-1]
+
+
+def _last_given(latents: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+    """The last of the clean frames that latents [R, T, C, h, w] begin with, and which rows [R] have one."""
+    given = (level == 0).cumprod(1).sum(1)
+    return latents[torch.arange(len(latents), device=latents.device), (given - 1).clamp(min=0)], (given > 0).float()
+
+
+def _last_of(past: Past, rows: int) -> tuple[Tensor, Tensor]:
+    return past.last.repeat_interleave(rows // len(past.last), 0), past.last.new_ones(rows)
 
 
 def _waves(level: Tensor, dim: int) -> Tensor:
@@ -206,17 +275,9 @@ def _waves(level: Tensor, dim: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], -1)
 
 
-def _turns(before: int, frames: int, config: CausalConfig, like: Tensor) -> Tensor:
-    """[T * n, 2, d / 2] cosines and sines by which keys and queries turn with time."""
-    half = config.dim // config.heads // 2
-    rates = torch.exp(torch.linspace(0, -math.log(64.0), half, device=like.device, dtype=like.dtype))
-    angles = torch.arange(before, before + frames, device=like.device, dtype=like.dtype)[:, None] * rates
-    return torch.stack([angles.cos(), angles.sin()], 1).repeat_interleave(config.tokens, 0)
-
-
 def _rotate(x: Tensor, turn: Tensor) -> Tensor:
     """Rotary embedding of x [R, heads, T * n, d]."""
-    cos, sin = turn.unbind(1)
+    cos, sin = turn.unbind(-2)
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 

@@ -3,14 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadImageSize
+
+LINEAR = "linear.safetensors"
+FIRST_LOG_VARIANCE = -8.0
 
 
 class Codec(Protocol):
@@ -29,13 +33,39 @@ class Codec(Protocol):
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """A small `AutoencoderKL` over `fold` x `fold` pixels folded into channels (cheap on a CPU, nothing lost)."""
+    """A small `AutoencoderKL` over `fold` x `fold` pixels folded into channels (cheap on a CPU, nothing lost).
+
+    With one width, latents have the folded picture's size, and the network only learns what the best linear code (the
+    folded pixels' principal components) leaves undone.
+    """
 
     channels: int = 16
     fold: int = 4
-    widths: tuple[int, ...] = (64, 96)
+    widths: tuple[int, ...] = (64,)
     layers: int = 1
     groups: int = 8
+
+
+class Linear(nn.Module):
+    """The best linear code of folded pixels: its answers are added to the network's."""
+
+    def __init__(self, folded: int, channels: int) -> None:
+        super().__init__()
+        self.encode, self.decode = nn.Conv2d(folded, channels, 1), nn.Conv2d(channels, folded, 1)
+
+    @torch.no_grad()
+    def fit(self, folded: Tensor) -> None:
+        """Principal components of unit variance, of folded pixels [B, F, h, w]."""
+        points = folded.movedim(1, -1).flatten(0, 2).double()
+        middle = points.mean(0)
+        _, spread, axes = torch.linalg.svd(points - middle, full_matrices=False)
+        channels = self.encode.out_channels
+        axes = axes[:channels] * torch.where(axes[:channels].sum(1) < 0, -1.0, 1.0)[:, None]
+        size = (spread[:channels] / len(points) ** 0.5).clamp(min=1e-6)
+        self.encode.weight.copy_((axes / size[:, None])[..., None, None])
+        self.encode.bias.copy_(-(axes / size[:, None]) @ middle)
+        self.decode.weight.copy_((axes.T * size)[..., None, None])
+        self.decode.bias.copy_(middle)
 
 
 class KLCodec(nn.Module):
@@ -44,9 +74,9 @@ class KLCodec(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, vae: AutoencoderKL, fold: int = 1) -> None:
+    def __init__(self, vae: AutoencoderKL, fold: int = 1, linear: Linear | None = None) -> None:
         super().__init__()
-        self.vae, self.fold = vae, fold
+        self.vae, self.fold, self.linear = vae, fold, linear
         self.channels = int(vae.config.latent_channels)
         self.shrink = fold * 2 ** (len(vae.config.block_out_channels) - 1)
         self.register_buffer("mean", torch.zeros(self.channels, 1, 1))
@@ -67,20 +97,41 @@ class KLCodec(nn.Module):
             norm_num_groups=config.groups,
             mid_block_add_attention=False,
         )
-        return KLCodec(vae, config.fold)
+        return KLCodec(vae, config.fold, Linear(folded, config.channels) if depth == 1 else None)
+
+    def begin(self, pixels: Tensor) -> None:
+        """Before training: the linear code of frames uint8 [B, h, w, 3] alone, hardly any noise on it."""
+        if self.linear is None:
+            return
+        self.linear.fit(self.unit(pixels))
+        with torch.no_grad():
+            for layer in (self.vae.quant_conv, self.vae.decoder.conv_out):
+                layer.weight.zero_()
+                layer.bias.zero_()
+            self.vae.quant_conv.bias[self.channels :] = FIRST_LOG_VARIANCE
+
+    def posterior(self, folded: Tensor) -> tuple[Tensor, Any]:
+        """Latents [B, C, h', w'] before normalisation, and the distribution that the network sees around its part."""
+        told = self.vae.encode(folded).latent_dist
+        return told.mean if self.linear is None else told.mean + self.linear.encode(folded), told
+
+    def pictured(self, latents: Tensor) -> Tensor:
+        """Back to folded pixels [B, 3 * fold * fold, h / fold, w / fold]."""
+        drawn: Tensor = self.vae.decode(latents).sample
+        return drawn if self.linear is None else drawn + self.linear.decode(latents)
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """Frames uint8 [..., h, w, 3] -> normalised latents [..., C, h', w']."""
         flat = self.unit(pixels.reshape(-1, *pixels.shape[-3:]))
-        latents: Tensor = (self.vae.encode(flat).latent_dist.mode() - self.mean) / self.std
+        latents = (self.posterior(flat)[0] - self.mean) / self.std
         return latents.reshape(*pixels.shape[:-3], *latents.shape[1:])
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latents [..., C, h', w'] -> frames uint8 [..., h, w, 3]."""
         flat = latents.reshape(-1, *latents.shape[-3:]) * self.std + self.mean
-        pictures = F.pixel_shuffle(self.vae.decode(flat).sample, self.fold)
+        pictures = F.pixel_shuffle(self.pictured(flat), self.fold)
         pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
         return pixels.reshape(*latents.shape[:-3], *pixels.shape[1:])
 
@@ -106,9 +157,11 @@ class KLCodec(nn.Module):
         self.std.copy_(latents.std((0, 2, 3), keepdim=True)[0].clamp_min(1e-6))
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """`vae/` in diffusers' own format, `codec.json` beside it."""
+        """`vae/` in diffusers' own format, `codec.json` and the linear code beside it."""
         folder = Path(folder)
         self.vae.save_pretrained(folder / "vae")
+        if self.linear is not None:
+            save_file(self.linear.state_dict(), folder / LINEAR)
         facts = {"fold": self.fold, "mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
         (folder / "codec.json").write_text(json.dumps(facts))
 
@@ -122,7 +175,11 @@ class KLCodec(nn.Module):
             codec.std.fill_(1.0 / float(codec.vae.config.scaling_factor))
             return codec.eval()
         facts = json.loads((folder / "codec.json").read_text())
-        codec = KLCodec(AutoencoderKL.from_pretrained(folder / "vae", local_files_only=True), facts["fold"])
+        vae, linear = AutoencoderKL.from_pretrained(folder / "vae", local_files_only=True), None
+        if (folder / LINEAR).exists():
+            linear = Linear(int(vae.config.in_channels), int(vae.config.latent_channels))
+            linear.load_state_dict(load_file(folder / LINEAR))
+        codec = KLCodec(vae.float(), facts["fold"], linear)
         codec.mean.copy_(torch.tensor(facts["mean"]).reshape(codec.mean.shape))
         codec.std.copy_(torch.tensor(facts["std"]).reshape(codec.std.shape))
         return codec.eval()

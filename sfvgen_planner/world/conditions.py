@@ -15,7 +15,7 @@ class Conditions:
     frame: Tensor
     """float [R, T, E]: what happens INTO each frame (action, discrete id, text, embodiment), embedded and summed"""
     address: Tensor
-    """float [R, T, F, h, w]: where each latent pixel looks, Fourier features; zeros where nobody knows"""
+    """float [R, T, F, h, w]: where each latent pixel (each token of `causal`) looks; zeros where nobody knows"""
     text: Tensor | None = None
     """float [R, L, X]: the chunk's words, for cross-attention"""
 

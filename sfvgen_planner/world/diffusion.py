@@ -14,8 +14,10 @@ from torch import Tensor
 from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.world.schedule import CURVES, Curve, log_alpha_bar
 
-Predict = Literal["epsilon", "v", "flow"]
-PREDICTS = ("epsilon", "v", "flow")
+Predict = Literal["epsilon", "v", "flow", "clean"]
+PREDICTS = ("epsilon", "v", "flow", "clean")
+NEAR_NOISE = 0.5
+"""From this level up, an error of the clean latents counts as much as the flow's would; below it, as much as here."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Process:
     curve: Curve = "straight"
     """"straight": a = 1 - l, s = l (rectified flow); otherwise a^2 + s^2 = 1, see `schedule.log_alpha_bar`"""
     predict: Predict = "flow"
-    """"epsilon": n; "v": a n - s x; "flow": n - x"""
+    """"epsilon": n; "v": a n - s x; "flow": n - x; "clean": x"""
     beta_start: float = 0.00085
     beta_end: float = 0.012
     train_steps: int = 1000
@@ -78,6 +80,13 @@ class Process:
         c, d = self._asked(a, s)
         return torch.minimum(a.square(), gamma * s.square()) / (a * d - s * c).square()
 
+    def weight(self, level: Tensor) -> Tensor:
+        """Loss weights [R, T], about 1 on average over the levels; 1 unless clean latents are asked for."""
+        if self.predict != "clean":
+            return torch.ones_like(level)
+        mean = 1 / NEAR_NOISE + (1 / NEAR_NOISE - 1)
+        return level.clamp(min=NEAR_NOISE).pow(-2) / mean
+
     def signal(self, level: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """a and s at `level` [R, T], shaped and typed to multiply `like` [R, T, ...]."""
         if not level.is_floating_point() or level.shape != like.shape[:2]:
@@ -102,15 +111,17 @@ class Process:
 
     def _asked(self, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """c and d."""
-        if self.predict == "epsilon":
-            return torch.zeros_like(a), torch.ones_like(a)
+        if self.predict in ("epsilon", "clean"):
+            noise = float(self.predict == "epsilon")
+            return torch.full_like(a, 1 - noise), torch.full_like(a, noise)
         return (-s, a) if self.predict == "v" else (-torch.ones_like(a), torch.ones_like(a))
 
 
 PAPER = Process("linear", "epsilon")
 FLOW = Process("straight", "flow")
 V = Process("cosine", "v")
-PROCESSES = {"paper": PAPER, "flow": FLOW, "v": V}
+CLEAN = Process("straight", "clean")
+PROCESSES = {"paper": PAPER, "flow": FLOW, "v": V, "clean": CLEAN}
 
 
 def new_frames(past: Tensor, frames: int) -> Tensor:

@@ -29,9 +29,9 @@ def main(
     for parameter in model.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
     draw = torch.Generator().manual_seed(0)
-    past, seen = torch.randn(1, PAST, config.channels, 8, 8, generator=draw), _conditions(config, 1, PAST, draw)
+    past, seen = torch.randn(1, PAST, config.channels, config.height, config.width, generator=draw), _conditions(config, 1, PAST, draw)
     noise, told = (
-        torch.randn(candidates, NEW, config.channels, 8, 8, generator=draw),
+        torch.randn(candidates, NEW, config.channels, config.height, config.width, generator=draw),
         _conditions(config, candidates, NEW, draw),
     )
     level = torch.full((candidates, NEW), 0.5)
@@ -84,7 +84,7 @@ def _in_turns(repeats: int, *ways: Callable[[], object]) -> NDArray[np.float64]:
 def _conditions(config: CausalConfig, rows: int, frames: int, draw: torch.Generator) -> Conditions:
     return Conditions(
         torch.randn(rows, frames, config.frame_size, generator=draw),
-        torch.randn(rows, frames, config.address_size, config.height, config.width, generator=draw),
+        torch.randn(rows, frames, config.address_size, *config.grid, generator=draw),
     )
 
 

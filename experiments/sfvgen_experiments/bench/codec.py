@@ -1,7 +1,8 @@
 """Does what matters survive the codec? `sfvgen bench codec`: PSNR on held-out frames, and are the cubes still there.
 
-A cube is recovered where the pixels of its colour, in the real and in the coded picture, have their middle within one
-pixel and their mean colour within a tenth of the range.
+A cube is the largest connected patch of its colour in the real picture. It is recovered where the pixels of that colour
+in and around its place, in the real and in the coded picture, have their middle within one pixel and their mean colour
+within a tenth of the range.
 """
 
 from typing import Any
@@ -21,6 +22,8 @@ CEILING = 48.13
 WITH_CUBES = ("push_cube", "cube_return")
 LEAST = 6
 """pixels of a cube that is in the picture"""
+AROUND = 3
+"""pixels on each side of a cube's place where it is looked for"""
 CHROMA = 0.12
 """how far a pixel's share of red, green and blue may be from the cube's"""
 
@@ -63,26 +66,50 @@ def cubes_recovered(real: NDArray[np.uint8], coded: NDArray[np.uint8]) -> list[b
     """For every cube colour in the real picture [h, w, 3]: is it in the coded one, where it was, as it was?"""
     answers = []
     for colour in COLOURS.values():
-        if (there := _cube(real, colour)) is None:
+        rows, columns = np.nonzero(largest_patch(_coloured(real, colour)))
+        if len(rows) < LEAST:
             continue
-        again = _cube(coded, colour)
+        place = tuple(slice(max(0, side.min() - AROUND), side.max() + AROUND + 1) for side in (rows, columns))
+        there, again = _cube(real[place], colour), _cube(coded[place], colour)
         answers.append(
-            again is not None
+            there is not None
+            and again is not None
             and bool(np.abs(again[0] - there[0]).max() <= 1)
             and bool(np.abs(again[1] - there[1]).max() <= 25.5)
         )
     return answers
 
 
+def largest_patch(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest set of pixels of a mask [h, w] that touch each other; none of none."""
+    names = np.arange(1, mask.size + 1).reshape(mask.shape) * mask
+    while True:  # the largest name of each patch spreads over it
+        wide = np.pad(names, 1)
+        around = [wide[1:-1, 1:-1], wide[:-2, 1:-1], wide[2:, 1:-1], wide[1:-1, :-2], wide[1:-1, 2:]]
+        spread = np.max(around, axis=0) * mask
+        if np.array_equal(spread, names):
+            break
+        names = spread
+    sizes = np.bincount(names.ravel())
+    sizes[0] = 0
+    return mask & (names == sizes.argmax())
+
+
 def _cube(picture: NDArray[np.uint8], colour: tuple[float, float, float]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Middle (row, column) and mean colour of the pixels that share a colour's chroma; None where too few do."""
+    """Middle (row, column) and mean colour of the pixels of a colour; None where there is next to nothing of it."""
+    mask = _coloured(picture, colour)
+    if mask.sum() < LEAST / 2:
+        return None
+    return np.argwhere(mask).mean(0), picture[mask].astype(np.float64).mean(0)
+
+
+def _coloured(picture: NDArray[np.uint8], colour: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """Which pixels of [h, w, 3] share a colour's chroma and are not dark."""
     rgb = picture.astype(np.float64)
     light = rgb.sum(-1, keepdims=True)
     wanted = np.asarray(colour) / sum(colour)
-    mask = (np.abs(rgb / np.maximum(light, 1) - wanted).max(-1) < CHROMA) & (light[..., 0] > 90)
-    if mask.sum() < LEAST:
-        return None
-    return np.argwhere(mask).mean(0), rgb[mask].mean(0)
+    alike: NDArray[np.bool_] = (np.abs(rgb / np.maximum(light, 1) - wanted).max(-1) < CHROMA) & (light[..., 0] > 90)
+    return alike
 
 
 if __name__ == "__main__":
