@@ -194,6 +194,17 @@ def test_a_grown_world_understands_its_old_bodies_as_before() -> None:
         world.grown(Layout((robot,)))
 
 
+def test_senses_are_told_to_the_denoiser_and_never_to_what_foresees_them() -> None:
+    world, told = encoder(), facts()
+    other = replace(told, poses=torch.cat([told.poses[..., :7], told.poses[..., 7:] + 1], -1))
+    assert torch.equal(world.tell(told)[0], world.tell(other)[0])
+    frame, changed = world(told, SIZE).frame, world(other, SIZE).frame
+    arms = told.embodiment == LAYOUT.index(ARM.name)
+    assert not torch.isclose(frame, changed)[arms].all(-1).any()
+    nobody = torch.ones(told.rows, dtype=torch.bool)
+    assert torch.equal(world(told.withhold(poses=nobody), SIZE).frame, world.tell(told)[0])
+
+
 @pytest.mark.parametrize("harm", ["cut", "missing", "config", "version", "wrong"])
 def test_a_harmed_checkpoint_is_refused(tmp_path, harm: str) -> None:
     encoder().save_pretrained(tmp_path)

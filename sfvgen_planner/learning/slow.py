@@ -23,7 +23,8 @@ from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.pose_head import pose_loss
 from sfvgen_planner.world.schedule import draw_levels
 
-EVERYTHING = DropRates(wholly=1.0)
+WRITING = DropRates(action=1.0, text=1.0)
+"""What is withheld where a memory is written: what was done, not where one looked, for that is the memory's key."""
 MOTION_CHUNKS = (1, 3, 8)
 
 
@@ -103,7 +104,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
     disturbance[:, past:] = 0
     return Batch(
         latents,
-        drop(truth, config.drop if past else EVERYTHING, draw, past),
+        drop(truth, config.drop if past else WRITING, draw, past),
         truth,
         torch.cat([window.rewards for window in windows]),
         torch.cat([window.success for window in windows]),

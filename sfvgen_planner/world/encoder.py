@@ -1,4 +1,4 @@
-"""Facts -> Conditions: actions, ids, words and the body's name as one vector per frame; poses as addresses."""
+"""Facts -> Conditions: actions, ids, words, senses and the body's name as one vector per frame; poses as addresses."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadCheckpoint, BadOption
+from sfvgen_planner.types import POSE_CAMERA
 from sfvgen_planner.world import weights
-from sfvgen_planner.world.address import AddressConfig, address
+from sfvgen_planner.world.address import AddressConfig, address, stilled
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.layout import Layout
@@ -33,6 +34,8 @@ class ConditionEncoder(nn.Module):
     low: Tensor
     range: Tensor
     length: Tensor
+    mean: Tensor
+    spread: Tensor
 
     def __init__(self, config: EncoderConfig, layout: Layout, text: TextEncoder | None = None) -> None:
         """Without `text` the world hears no words, and sentences are refused."""
@@ -44,6 +47,10 @@ class ConditionEncoder(nn.Module):
         self.known = nn.Linear(layout.action_size, width)
         self.act = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.ids = nn.Embedding(layout.id_count + 1, width)  # the last row: absent
+        senses = layout.pose_size - POSE_CAMERA
+        self.feel = (
+            nn.Sequential(nn.Linear(senses, width), nn.SiLU(), nn.Linear(width, width, bias=False)) if senses else None
+        )
         self.no_action = nn.Parameter(torch.zeros(width))
         self.no_text = nn.Parameter(torch.zeros(width))
         self.say = None if text is None else nn.Linear(text.width, width)
@@ -61,6 +68,13 @@ class ConditionEncoder(nn.Module):
             span.append([hi - lo for lo, hi in pairs] + [2.0] * (size - len(pairs)))
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("range", torch.tensor(span).reshape(low.shape), persistent=False)
+        senses = self.layout.pose_size - POSE_CAMERA
+        mean, spread = torch.zeros(len(low), senses), torch.ones(len(low), senses)
+        for row, body in enumerate(self.layout.embodiments):
+            own = len(body.motion.mean)
+            mean[row, :own], spread[row, :own] = torch.tensor(body.motion.mean), torch.tensor(body.motion.spread)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("spread", spread, persistent=False)
         lengths = torch.tensor([body.length for body in self.layout.embodiments])
         self.register_buffer("length", lengths, persistent=False)
 
@@ -82,7 +96,7 @@ class ConditionEncoder(nn.Module):
     def forward(self, facts: Facts, size: tuple[int, int]) -> Conditions:
         """Conditions for latents of `size` (h, w)."""
         frame, text = self.tell(facts)
-        return Conditions(frame, self.address(facts, size), text)
+        return Conditions(frame + self._felt(facts), self.address(facts, size), text)
 
     def address(self, facts: Facts, size: tuple[int, int]) -> Tensor:
         """[R, T, F, h, w]; no weights in it."""
@@ -90,7 +104,10 @@ class ConditionEncoder(nn.Module):
         return address(self.config.address, facts.poses, facts.poses_known, facts.fovy, length, size)
 
     def tell(self, facts: Facts) -> tuple[Tensor, Tensor | None]:
-        """What happens into each frame [R, T, E]; the words [R, L, X] of each row's last frame."""
+        """What happens into each frame [R, T, E]; the words [R, L, X] of each row's last frame.
+
+        No senses: from this they are foreseen.
+        """
         self._check(facts)
         nobody = len(self.layout.embodiments)
         body = self.body(torch.where(facts.named, facts.embodiment, nobody))[:, None]
@@ -106,6 +123,15 @@ class ConditionEncoder(nn.Module):
         known = facts.vectors_known.any(-1, keepdim=True)
         told = self.act(self.values(units) + self.known(facts.vectors_known.to(units.dtype)) + body)
         return torch.where(known, told, self.no_action)
+
+    def _felt(self, facts: Facts) -> Tensor:
+        """[R, T, E] what the body senses in each frame; 0 where nobody knows."""
+        if self.feel is None:
+            return torch.zeros((), device=facts.poses.device)
+        poses = stilled(facts.poses, facts.poses_known)[..., POSE_CAMERA:]
+        mean, spread = self.mean[facts.embodiment][:, None], self.spread[facts.embodiment][:, None]
+        felt: Tensor = self.feel((poses - mean) / spread)
+        return felt * facts.poses_known[..., None]
 
     def _words(self, facts: Facts, frame: Tensor, text: TextEncoder, say: nn.Linear) -> tuple[Tensor, Tensor]:
         """Every distinct sentence is encoded once; "" is CLIP's own way to say nothing."""
@@ -156,7 +182,7 @@ class ConditionEncoder(nn.Module):
             target, value = state[name], mine[name]
             if target.shape == value.shape:
                 target.copy_(value)
-            elif name.startswith(("values.", "known.")):
+            elif name.startswith(("values.", "known.", "feel.0.")):
                 target.zero_()[:, : value.shape[1]] = value
             else:  # a table whose last row says "absent"
                 target[: len(value) - 1], target[-1] = value[:-1], value[-1]
