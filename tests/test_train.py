@@ -183,6 +183,29 @@ def test_samples_are_dreamt_at_checkpoints_and_change_nothing(tmp_path: Path, co
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def test_killed_in_the_middle_of_a_video_a_run_goes_on_to_the_same_weights(
+    tmp_path: Path, codec: str, game: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"data": (game,), "codec": codec, "steps": 3, "checkpoint_seconds": 0.0}
+    main(Train(**options, **SMALL, out=str(tmp_path / "whole")))
+    write = Samples.write
+
+    def killed(self: Samples, world: WorldModel, path: Path) -> None:
+        write(self, world, path)
+        if path.stem == "step_000002":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Samples, "write", killed)
+    parts = Train(**options, **{**SMALL, "samples": 1}, out=str(tmp_path / "parts"))
+    with pytest.raises(KeyboardInterrupt):
+        main(parts)
+    main(parts)
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    main(parts)
+    assert len(list((tmp_path / "parts" / "samples").iterdir())) == 3, "nothing trained, nothing shown"
+
+
 def test_samples_draw_nothing_at_random_and_are_the_same_every_time(tmp_path: Path, game: str, clips: str) -> None:
     world, datasets = tiny_world(), [Dataset(game), Dataset(clips)]
     world = world.grown(layout_of([body_of(one, {}) for one in datasets], world.encoder.layout.embodiments)).eval()

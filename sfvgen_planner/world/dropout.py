@@ -18,7 +18,7 @@ class DropRates:
     past: float = 0.3
     """actions and texts of the past frames: a planner's context has none"""
     wholly: float = 0.1
-    """everything, and the body's name: what fast learning sees"""
+    """everything, and the body's name"""
 
     def __post_init__(self) -> None:
         for one in fields(self):
