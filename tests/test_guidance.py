@@ -103,9 +103,10 @@ def test_outcomes_are_read_where_the_actions_are_known() -> None:
         return head(features, frame, body)
 
     world.outcome.forward = watched  # type: ignore[method-assign]
-    dream(world, SamplerConfig(2, guidance=2.0))
-    dreamt = told(world, 8)
-    assert torch.equal(asked[0], world.conditions(dreamt).frame)
+    sampler = SamplerConfig(2, guidance=2.0)
+    found = world.dream(past(world), told(world, 3), told(world, 8), torch.tensor([5, 6]), sampler)
+    assert found.facts.vectors_known.all()
+    assert torch.equal(asked[0], world.conditions(found.facts).frame)
 
 
 def test_added_noise_is_the_samplers_and_keyed_as_all_noise() -> None:
