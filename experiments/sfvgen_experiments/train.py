@@ -58,12 +58,13 @@ class Train:
     init: str | None = None
     out: str = "outputs/world"
     kind: Literal["causal", "unet3d"] = "causal"
-    process: str = "flow"
+    process: str = "clean"
     steps: int = 10_000
     batch: int = 16
     rate: float = 1e-3
     dim: int = 160
     depth: int = 6
+    patch: int = 4
     widths: tuple[int, ...] = (64, 128)
     seed: int = 0
     threads: int = 2
@@ -135,18 +136,21 @@ def start(config: Train, datasets: Sequence[Dataset]) -> WorldModel:
 
 def fresh(config: Train, layout: Layout, codec: KLCodec, picture: tuple[int, int]) -> WorldModel:
     """An untrained world."""
+    if config.process not in PROCESSES:
+        raise BadOption(f"process={config.process}", f"one of {list(PROCESSES)}", "See the options.")
+    process = PROCESSES[config.process]
     draw = torch.Generator().manual_seed(config.seed)
     encoder = ConditionEncoder.fresh(EncoderConfig(), layout, TextConfig(width=64, layers=2), (), draw)
     height, width = picture[0] // codec.shrink, picture[1] // codec.shrink
     sizes = (codec.channels, height, width, encoder.width, encoder.address_features)
     denoiser: CausalConfig | UNet3DConfig
     if config.kind == "causal":
-        denoiser = CausalConfig(*sizes, dim=config.dim, depth=config.depth)
+        denoiser = CausalConfig(
+            *sizes, patch=config.patch, dim=config.dim, depth=config.depth, copies=process.predict == "clean"
+        )
     else:
         denoiser = UNet3DConfig(*sizes, text_size=encoder.text_width or 0, block_out_channels=config.widths)
-    if config.process not in PROCESSES:
-        raise BadOption(f"process={config.process}", f"one of {list(PROCESSES)}", "See the options.")
-    return WorldModel(WorldConfig(config.kind, denoiser, PROCESSES[config.process]), codec, encoder)
+    return WorldModel(WorldConfig(config.kind, denoiser, process), codec, encoder)
 
 
 def cameras_of(dataset: Dataset) -> dict[str, float]:

@@ -25,6 +25,8 @@ from sfvgen_planner.world.schedule import draw_levels
 
 WRITING = DropRates(action=1.0, text=1.0)
 """What is withheld where a memory is written: what was done, not where one looked, for that is the memory's key."""
+MOTION_DROP = DropRates(text=0.5, pose=0.0, past=0.5, wholly=0.0)
+"""Who foresees poses is told actions or words, and nothing of the past."""
 MOTION_CHUNKS = (1, 3, 8)
 
 
@@ -40,7 +42,7 @@ class SlowConfig:
     whole: float = 0.12
     """share of steps on windows that are wholly noise, free of actions: what fast learning will do"""
     drop: DropRates = field(default_factory=DropRates)
-    blur: float = 0.15
+    blur: float = 0.05
     """the past is disturbed by up to so much noise: dreams continue dreams, which are never quite clean"""
     heads: float = 0.1
     """weight of each head's loss"""
@@ -113,7 +115,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         level,
         noise,
         disturbance,
-        _motion(sets, layout, config, rng),
+        drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
     )
 
 

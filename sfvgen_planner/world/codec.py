@@ -15,6 +15,8 @@ from sfvgen_planner.errors import BadImageSize
 
 LINEAR = "linear.safetensors"
 FIRST_LOG_VARIANCE = -8.0
+NUDGE = 0.1
+"""by how much a latent is changed to see what it does to pixels"""
 
 
 class Codec(Protocol):
@@ -62,10 +64,11 @@ class Linear(nn.Module):
         channels = self.encode.out_channels
         axes = axes[:channels] * torch.where(axes[:channels].sum(1) < 0, -1.0, 1.0)[:, None]
         size = (spread[:channels] / len(points) ** 0.5).clamp(min=1e-6)
-        self.encode.weight.copy_((axes / size[:, None])[..., None, None])
-        self.encode.bias.copy_(-(axes / size[:, None]) @ middle)
-        self.decode.weight.copy_((axes.T * size)[..., None, None])
-        self.decode.bias.copy_(middle)
+        unit = axes / size[:, None]
+        coded = {"weight": unit[..., None, None], "bias": -unit @ middle}
+        drawn = {"weight": (axes.T * size)[..., None, None], "bias": middle}
+        self.encode.load_state_dict(coded)
+        self.decode.load_state_dict(drawn)
 
 
 class KLCodec(nn.Module):
@@ -149,12 +152,31 @@ class KLCodec(nn.Module):
 
     @torch.no_grad()
     def measure(self, pixels: Tensor, batch: int = 64) -> None:
-        """Sets the latents' statistics from frames [B, h, w, 3]."""
+        """Sets the latents' statistics from frames [B, h, w, 3]: variance 1 on average, more where more is seen of it.
+
+        With variance 1 everywhere, fine detail would count as much as what the picture shows, and a world that is
+        trained on latents would spend itself on it; counted by pixels alone it would be a blur. This is between.
+        """
         self.mean.zero_()
         self.std.fill_(1.0)
         latents = torch.cat([self.encode(part) for part in torch.split(pixels, batch)])
-        self.mean.copy_(latents.mean((0, 2, 3), keepdim=True)[0])
-        self.std.copy_(latents.std((0, 2, 3), keepdim=True)[0].clamp_min(1e-6))
+        spread = latents.std((0, 2, 3)).clamp_min(1e-6)
+        share = (spread * self._seen(latents[:batch])).sqrt()
+        share = share / share.square().mean().sqrt()
+        self.mean.copy_(latents.mean((0, 2, 3))[:, None, None])
+        self.std.copy_((spread / share)[:, None, None])
+
+    def _seen(self, latents: Tensor) -> Tensor:
+        """[C] by how much pixels change, root mean square, when a channel of latents [B, C, h', w'] does by 1."""
+        draw = torch.Generator().manual_seed(0)
+        still = self.pictured(latents)
+        changes = []
+        for channel in range(self.channels):
+            moved = latents.clone()
+            step = NUDGE * torch.randn(moved[:, channel].shape, generator=draw)
+            moved[:, channel] += step.to(moved)
+            changes.append((self.pictured(moved) - still).square().mean().sqrt() / NUDGE)
+        return torch.stack(changes).clamp_min(1e-6)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """`vae/` in diffusers' own format, `codec.json` and the linear code beside it."""

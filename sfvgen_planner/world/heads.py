@@ -56,8 +56,10 @@ class InverseDynamics(nn.Module):
     def __init__(self, channels: int, height: int, width: int, action_size: int, bodies: int, dim: int = 128) -> None:
         super().__init__()
         self.body = nn.Embedding(bodies, dim)
-        self.look = nn.Sequential(nn.Conv2d(2 * channels, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 16, 3, padding=1))
-        self.join = nn.Linear(16 * height * width, dim)
+        self.look = nn.Sequential(
+            nn.Conv2d(2 * channels, 32, 3, stride=2, padding=1), nn.SiLU(), nn.Conv2d(32, 16, 3, padding=1)
+        )
+        self.join = nn.Linear(16 * -(-height // 2) * -(-width // 2), dim)
         self.tell = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, action_size))
 
     def forward(self, before: Tensor, after: Tensor, embodiment: Tensor) -> Tensor:

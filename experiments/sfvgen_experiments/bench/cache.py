@@ -29,9 +29,10 @@ def main(
     for parameter in model.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
     draw = torch.Generator().manual_seed(0)
-    past, seen = torch.randn(1, PAST, config.channels, config.height, config.width, generator=draw), _conditions(config, 1, PAST, draw)
+    shape = (config.channels, config.height, config.width)
+    past, seen = torch.randn(1, PAST, *shape, generator=draw), _conditions(config, 1, PAST, draw)
     noise, told = (
-        torch.randn(candidates, NEW, config.channels, config.height, config.width, generator=draw),
+        torch.randn(candidates, NEW, *shape, generator=draw),
         _conditions(config, candidates, NEW, draw),
     )
     level = torch.full((candidates, NEW), 0.5)

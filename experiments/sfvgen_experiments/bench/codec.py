@@ -92,7 +92,8 @@ def largest_patch(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         names = spread
     sizes = np.bincount(names.ravel())
     sizes[0] = 0
-    return mask & (names == sizes.argmax())
+    largest: NDArray[np.bool_] = mask & (names == sizes.argmax())
+    return largest
 
 
 def _cube(picture: NDArray[np.uint8], colour: tuple[float, float, float]) -> tuple[NDArray[Any], NDArray[Any]] | None:

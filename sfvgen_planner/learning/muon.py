@@ -1,0 +1,49 @@
+"""AdamW, and Muon for the matrices inside a network: every direction of an update is equally long (Jordan, 2024).
+
+Small transformers need about half as many steps with it as with AdamW alone.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MOMENTUM = 0.95
+LIKE_ADAMW = 0.2
+"""Root mean square of AdamW's updates in units of the rate, so that one rate serves both (Liu et al., 2025)."""
+
+
+class Muon(torch.optim.AdamW):
+    """Groups with `orthogonal=True` hold matrices [n, m] and are updated by Muon, all others by AdamW."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One update."""
+        for group in self.param_groups:
+            if group.get("orthogonal"):
+                for matrix in group["params"]:
+                    self._turn(matrix, group)
+        return super().step(closure)
+
+    def _turn(self, matrix: Tensor, group: dict[str, Any]) -> None:
+        if matrix.grad is None:
+            return
+        state = self.state[matrix]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(matrix)
+        state["momentum"].lerp_(matrix.grad, 1 - MOMENTUM)
+        update = orthogonal(matrix.grad.lerp(state["momentum"], MOMENTUM))
+        matrix.mul_(1 - group["lr"] * group["weight_decay"])
+        matrix.sub_(update, alpha=group["lr"] * LIKE_ADAMW * max(matrix.shape) ** 0.5)
+        matrix.grad = None  # done: AdamW passes over it
+
+
+def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
+    """A matrix [n, m] of the same singular vectors and singular values near 1, by a quintic Newton-Schulz iteration."""
+    x: Tensor = matrix / (matrix.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    for _ in range(steps):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.T if tall else x
