@@ -31,6 +31,7 @@ class Muon(torch.optim.AdamW):
         state = self.state[matrix]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(matrix)
+            state["step"] = torch.zeros(())  # AdamW looks for it when a state is loaded
         state["momentum"].lerp_(matrix.grad, 1 - MOMENTUM)
         update = orthogonal(matrix.grad.lerp(state["momentum"], MOMENTUM))
         matrix.mul_(1 - group["lr"] * group["weight_decay"])

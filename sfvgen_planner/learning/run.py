@@ -7,7 +7,7 @@ are the same for everything and live here.
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sfvgen_planner.data.atomic import replacing
 from sfvgen_planner.errors import BadOption, TrainingDiverged
+from sfvgen_planner.learning.muon import Muon
 
 Loss = Callable[[nn.Module, int, int], tuple[Tensor, dict[str, float]]]
 """(model, step, process) -> loss and figures to log; must be a function of these three"""
@@ -65,13 +66,25 @@ def rate_at(config: RunConfig, step: int) -> float:
 class Run:
     """A model in training. `average` holds the moving average of its weights by name."""
 
-    def __init__(self, model: nn.Module, config: RunConfig, folder: Path, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        config: RunConfig,
+        folder: Path,
+        accelerator: Accelerator,
+        inner: Sequence[nn.Parameter] = (),
+    ) -> None:
+        """`inner` are the matrices inside the network that Muon updates; AdamW does the others."""
         if config.steps < 1 or not 0 <= config.average < 1:
             raise BadOption(f"{config}", "at least one step and an average in [0, 1)", "See RunConfig.")
-        matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-        vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": config.decay}, {"params": vectors, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=config.rate, betas=(0.9, 0.99))
+        turned = {id(p) for p in inner}
+        rest = [p for p in model.parameters() if p.requires_grad and id(p) not in turned]
+        groups = [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.decay},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": list(inner), "weight_decay": config.decay, "orthogonal": True},
+        ]
+        optimiser = Muon([group for group in groups if group["params"]], lr=config.rate, betas=(0.9, 0.99))
         self.config, self.folder, self.accelerator = config, folder, accelerator
         self.plain = model.to(accelerator.device)
         self.model, self.optimiser = accelerator.prepare(self.plain, optimiser)

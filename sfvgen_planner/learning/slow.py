@@ -198,7 +198,7 @@ def train_world(
 ) -> WorldModel:
     """Trains; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
     accelerator = Accelerator()
-    running = Run(SlowLoss(world, config.heads), run, folder, accelerator)
+    running = Run(SlowLoss(world, config.heads), run, folder, accelerator, world.denoiser.matrices)
 
     def loss(model: nn.Module, step: int, process: int) -> tuple[Tensor, dict[str, float]]:
         batch = draw_batch(sets, world.encoder.layout, config, (run.seed, step, process))

@@ -132,6 +132,11 @@ class CausalDenoiser(nn.Module):
             nn.init.zeros_(layer.bias)
         name_rows(self)
 
+    @property
+    def matrices(self) -> list[nn.Parameter]:
+        """Of the blocks."""
+        return [weight for name, weight in self.blocks.named_parameters() if name.endswith(".weight")]
+
     def prefill(self, context: Tensor, conditions: Conditions, memory: LowRank | None = None) -> Cache:
         """Keys and values of clean latents [R, T, C, h, w]."""
         empty = Cache(int(context.shape[0]), 0, version_of(memory), None)

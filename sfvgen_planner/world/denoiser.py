@@ -7,7 +7,7 @@ one episode share its past). A memory has M rows, and row i of the R * N is unde
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.world.conditions import Conditions
@@ -40,6 +40,10 @@ class Denoised:
 
 class Denoiser(Protocol):
     """A masked conditional video denoiser."""
+
+    @property
+    def matrices(self) -> list[nn.Parameter]:
+        """Those inside it, neither its inputs' nor its outputs': optimisers may treat them apart."""
 
     def prefill(self, context: Tensor, conditions: Conditions, memory: LowRank | None = None) -> Cache:
         """Looks at clean latents [R, T, C, h, w]; T may be 0 (fast learning has no past)."""

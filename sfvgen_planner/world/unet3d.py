@@ -92,6 +92,11 @@ class UNet3DDenoiser(nn.Module):
         """D of `Denoised.features`."""
         return self.config.block_out_channels[0]
 
+    @property
+    def matrices(self) -> list[nn.Parameter]:
+        """Of its transformers."""
+        return [one for name, one in self.unet.named_parameters() if "transformer_blocks" in name and one.ndim == 2]
+
     def prefill(self, context: Tensor, conditions: Conditions, memory: LowRank | None = None) -> Cache:
         """Keeps clean latents [R, T, C, h, w]."""
         self._check(context, conditions)
