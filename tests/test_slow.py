@@ -11,7 +11,7 @@ from world_fakes import tiny_world, toy_episode, toy_set
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import Run, RunConfig, Step
-from sfvgen_planner.learning.slow import Batch, SlowConfig, SlowLoss, draw_batch, frames_of, train_world
+from sfvgen_planner.learning.slow import STILL, Batch, SlowConfig, SlowLoss, draw_batch, frames_of, train_world
 from sfvgen_planner.world.model import WorldModel
 
 CONFIG = SlowConfig(batch=4)
@@ -87,8 +87,13 @@ def test_the_loss_is_the_masked_mean_squared_error_of_the_flow(sets: list[Latent
     level = batch.level[:, :, None, None, None]
     noisy = (1 - level) * (batch.latents + batch.disturbance) + level * batch.noise
     output = world.denoiser(noisy, batch.level, world.conditions(batch.facts)).output
-    error = (output - (batch.noise - batch.latents))[:, batch.past :].square().mean()
-    assert figures["diffusion"] == pytest.approx(float(error.detach()), rel=1e-4)
+    error = (output - (batch.noise - batch.latents))[:, batch.past :].square().mean((1, 2, 3, 4))
+    change = np.mean(
+        np.square((batch.latents[:, batch.past :] - batch.latents[:, [batch.past - 1]]).numpy()), (1, 2, 3, 4)
+    )
+    weight = 1 / np.sqrt(change + STILL)
+    expected = np.mean(error.detach().numpy() * weight / weight.mean())
+    assert figures["diffusion"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_lies_in_the_past_is_not_asked_for(sets: list[LatentSet]) -> None:

@@ -68,6 +68,7 @@ class Train:
     widths: tuple[int, ...] = (64, 128)
     seed: int = 0
     threads: int = 2
+    precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_seconds: float = 300.0
     samples: int = 4
 
@@ -100,7 +101,13 @@ def main(config: Train) -> None:
         for one in tqdm(datasets, desc="latents", unit="set")
     ]
     samples = Samples.of(world, datasets, config.samples) if config.samples else None
-    run = RunConfig(config.steps, config.rate, seed=config.seed, checkpoint_seconds=config.checkpoint_seconds)
+    run = RunConfig(
+        config.steps,
+        config.rate,
+        seed=config.seed,
+        checkpoint_seconds=config.checkpoint_seconds,
+        precision=config.precision,
+    )
     frames = config.batch * FRAMES_PER_CHUNK
     with listening(folder, config.steps, frames, ("diffusion", "pose", "outcome", "inverse")) as bar:
 

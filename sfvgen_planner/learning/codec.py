@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -74,7 +73,7 @@ def train_codec(
     codec = KLCodec.fresh(config)
     frames = Frames(datasets)
     codec.begin(torch.from_numpy(frames.sample(np.random.default_rng([run.seed, 2]), 512)))
-    accelerator = Accelerator()
+    accelerator = run.accelerator()
     running = Run(Autoencoder(codec), run, folder, accelerator)
 
     def loss(model: nn.Module, step: int, process: int) -> tuple[Tensor, dict[str, float]]:

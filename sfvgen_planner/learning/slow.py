@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadOption
@@ -28,6 +27,8 @@ WRITING = DropRates(action=1.0, text=1.0)
 MOTION_DROP = DropRates(text=0.5, pose=0.0, past=0.5, wholly=0.0)
 """Who foresees poses is told actions or words, and nothing of the past."""
 MOTION_CHUNKS = (1, 3, 8)
+STILL = 0.05
+"""Mean squared change of latents below which a window counts as still."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ class SlowLoss(nn.Module):
         noisy = process.noised(batch.latents + batch.disturbance, batch.noise, batch.level)
         answer = world.denoiser(noisy, batch.level, conditions)
         target = process.target(batch.latents, batch.noise, batch.level)
-        weight = process.weight(batch.level)
-        diffusion = masked_loss(answer.output, target, new.expand(batch.level.shape), weight).mean()
+        wrong = masked_loss(answer.output, target, new.expand(batch.level.shape))
+        diffusion = (wrong * evened(batch.latents, past)).mean()
         figures = {"diffusion": float(diffusion.detach())}
         if past == 0:
             return diffusion, figures
@@ -177,6 +178,18 @@ class SlowLoss(nn.Module):
         return pose_loss(self.world.pose_head, poses, motion[past:])
 
 
+def evened(latents: Tensor, past: int) -> Tensor:
+    """Weights [R], 1 on average: where little changes after the past, errors are small and count more.
+
+    Otherwise a batch is about its most violent windows alone, and still backgrounds are never got quite right.
+    """
+    if past == 0:
+        return latents.new_ones(len(latents))
+    change = (latents[:, past:] - latents[:, past - 1 : past]).square().flatten(1).mean(1)
+    weight = (change + STILL).rsqrt()
+    return weight / weight.mean()
+
+
 def inverse_loss(world: WorldModel, latents: Tensor, facts: Facts) -> Tensor:
     """Squared error of the actions between consecutive frames, where they are vectors and known."""
     told = world.inverse(latents[:, :-1], latents[:, 1:], facts.embodiment)
@@ -197,7 +210,7 @@ def train_world(
     saved: Callable[[WorldModel], None] = lambda world: None,
 ) -> WorldModel:
     """Trains; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
-    accelerator = Accelerator()
+    accelerator = run.accelerator()
     running = Run(SlowLoss(world, config.heads), run, folder, accelerator, world.denoiser.matrices)
 
     def loss(model: nn.Module, step: int, process: int) -> tuple[Tensor, dict[str, float]]:

@@ -9,11 +9,13 @@ coverage by simulation in the tests:
 - success rates: Wilson, which keeps its coverage near 0 and 1 and never has width 0; with seeds, Wilson on the
   effective number of episodes (Korn and Graubard);
 - differences of two agents: t on the differences of each episode, so what episodes have in common cancels;
+- one number of a whole set (a Frechet distance, a ratio of sums): as wide as it is among sets drawn anew from that one;
 - differences of success: the same with one imagined episode for each side (Bonett and Price), so that two agents who
   agree everywhere are not called equal with certainty.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -40,6 +42,11 @@ class Interval:
     high: float
     n: int
     """how many values went into it"""
+
+    def to_json(self) -> dict[str, float | None]:
+        """JSON knows no infinity: a bound nobody knows is null."""
+        low, high = (bound if math.isfinite(bound) else None for bound in (self.low, self.high))
+        return {"mean": self.mean, "low": low, "high": high, "n": self.n}
 
 
 def mean_interval(values: ArrayLike) -> Interval:
@@ -72,6 +79,21 @@ def paired_success_difference(ours: ArrayLike, theirs: ArrayLike) -> Interval:
     centre = float(imagined.mean())
     half = _half_width(*_spread(imagined))
     return Interval(float(difference.mean()), max(centre - half, -1.0), min(centre + half, 1.0), difference.size)
+
+
+def bootstrap_interval(
+    number: Callable[[NDArray[np.int64]], float], rows: int, *, repeats: int = 200, seed: int = 0
+) -> Interval:
+    """`number` of a whole set, from the positions of its rows.
+
+    Around the number itself, not around its mean over redrawn sets: what few samples bias, repeating them biases more.
+    """
+    rng = np.random.default_rng(seed)
+    value = float(number(np.arange(rows)))
+    if rows < 2:
+        return Interval(value, -math.inf, math.inf, rows)
+    half = _Z * float(np.std([number(rng.integers(rows, size=rows)) for _ in range(repeats)], ddof=1))
+    return Interval(value, value - half, value + half, rows)
 
 
 def _spread(table: Floats) -> tuple[float, float]:

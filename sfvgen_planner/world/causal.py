@@ -26,6 +26,9 @@ KeysValues = tuple[Tensor, Tensor]
 LOOKS = 2.0
 """Radians by which the slowest turn with the view differs between directions 1 apart; each next is twice as fast."""
 
+KEEP = 1.0
+"""A new network copies more than it draws (the logit of how much)."""
+
 
 @dataclass(frozen=True)
 class Past:
@@ -130,6 +133,8 @@ class CausalDenoiser(nn.Module):
         for layer in (self.modulate, self.last, self.out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            self.out.bias[config.channels * cell :] = KEEP
         name_rows(self)
 
     @property

@@ -16,8 +16,6 @@ from sfvgen_planner.world.schedule import CURVES, Curve, log_alpha_bar
 
 Predict = Literal["epsilon", "v", "flow", "clean"]
 PREDICTS = ("epsilon", "v", "flow", "clean")
-NEAR_NOISE = 0.5
-"""From this level up, an error of the clean latents counts as much as the flow's would; below it, as much as here."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,6 @@ class Process:
         a, s = self._signal(level)
         c, d = self._asked(a, s)
         return torch.minimum(a.square(), gamma * s.square()) / (a * d - s * c).square()
-
-    def weight(self, level: Tensor) -> Tensor:
-        """Loss weights [R, T], about 1 on average over the levels; 1 unless clean latents are asked for."""
-        if self.predict != "clean":
-            return torch.ones_like(level)
-        mean = 1 / NEAR_NOISE + (1 / NEAR_NOISE - 1)
-        return level.clamp(min=NEAR_NOISE).pow(-2) / mean
 
     def signal(self, level: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """a and s at `level` [R, T], shaped and typed to multiply `like` [R, T, ...]."""
