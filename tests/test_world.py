@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from world_fakes import BODY, tiny_world
 
+from sfvgen_experiments.pack import Pack, main
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.types import Actions, Context
 from sfvgen_planner.world.facts import Facts
@@ -160,6 +161,19 @@ def test_in_half_precision_it_is_half_as_big_and_dreams_nearly_the_same(tmp_path
     read = WorldModel.from_pretrained(tmp_path / "half")
     assert next(read.parameters()).dtype == torch.float32
     torch.testing.assert_close(dream(read, 2, 8, seeds).latents, expected, atol=0.2, rtol=0.1)
+
+
+def test_a_world_is_packed_beside_its_card_and_a_big_one_is_refused(tmp_path: Path) -> None:
+    tiny_world().save_pretrained(tmp_path / "world")
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "README.md").write_text("card")
+    size = main(Pack(str(tmp_path / "world"), str(tmp_path / "packed")))
+    assert size == pytest.approx(sum(f.stat().st_size for f in (tmp_path / "packed").rglob("*.*")) / 2**20, abs=1e-3)
+    assert (tmp_path / "packed" / "README.md").read_text() == "card"
+    assert WorldModel.from_pretrained(tmp_path / "packed").config == tiny_world().config
+    with pytest.raises(BadOption, match="MB at most"):
+        main(Pack(str(tmp_path / "world"), str(tmp_path / "small"), most=0.01))
+    assert not (tmp_path / "small").exists()
 
 
 def test_a_grown_world_means_the_same_to_those_it_knew() -> None:

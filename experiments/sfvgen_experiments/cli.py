@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train-codec": ("sfvgen_experiments.train:main_codec", "train what turns frames into latents and back"),
     "train": ("sfvgen_experiments.train:main", "train the slow world on data sets"),
     "train-judge": ("sfvgen_experiments.train_judge:main", "train and measure the network that judges videos"),
+    "pack": ("sfvgen_experiments.pack:main", "write a trained world in half precision, to ship it"),
     "imagine": ("sfvgen_experiments.imagine:main", "write truth and dream side by side as mp4"),
     "bench camera": ("sfvgen_experiments.bench.camera:main", "measure how fast the ray camera draws"),
     "bench tasks": ("sfvgen_experiments.bench.tasks:main", "measure how many steps a second each task makes"),

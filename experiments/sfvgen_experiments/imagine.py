@@ -23,7 +23,7 @@ ENLARGED = 3
 class ImagineVideos:
     """Options of `sfvgen imagine`."""
 
-    world: str = "outputs/world/world"
+    world: str | None = None
     data: str = "???"
     episodes: int = 4
     frames: int = 24

@@ -28,6 +28,8 @@ from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
 from sfvgen_planner.world.unet3d import UNet3DConfig, UNet3DDenoiser
 
 VERSION = 1
+SHIPPED = Path(__file__).parents[1] / "pretrained" / "world"
+"""The world that comes with the package."""
 DENOISERS = {"causal": (CausalConfig, CausalDenoiser), "unet3d": (UNet3DConfig, UNet3DDenoiser)}
 
 
@@ -217,9 +219,9 @@ class WorldModel(nn.Module):
         save_file(self._own(), folder / "model.safetensors")
 
     @staticmethod
-    def from_pretrained(folder: Path | str) -> "WorldModel":
-        """Back from a folder; what is missing, torn or of another version is named."""
-        folder = Path(folder)
+    def from_pretrained(folder: Path | str | None = None) -> "WorldModel":
+        """Back from a folder, or the shipped world; what is missing, torn or of another version is named."""
+        folder = SHIPPED if folder is None else Path(folder)
         hint = "Restore the checkpoint from a copy."
         try:
             told = json.loads((folder / "world.json").read_text())
