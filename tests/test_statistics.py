@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.metrics.statistics import (
+    Interval,
+    bootstrap_interval,
     mean_interval,
     paired_difference,
     paired_success_difference,
@@ -71,6 +73,21 @@ def test_one_value_tells_nothing() -> None:
     assert mean_interval([2.0]).low == -math.inf
     assert mean_interval([2.0]).high == math.inf
     assert success_interval([True]).low > 0.2
+
+
+def test_json_knows_no_infinity() -> None:
+    assert mean_interval([2.0]).to_json() == {"mean": 2.0, "low": None, "high": None, "n": 1}
+    assert Interval(1.0, 0.5, 1.5, 3).to_json() == {"mean": 1.0, "low": 0.5, "high": 1.5, "n": 3}
+
+
+def test_drawn_anew_a_mean_is_as_sure_as_its_t_interval_says() -> None:
+    values = np.random.default_rng(0).normal(size=400)
+    drawn, known = bootstrap_interval(lambda rows: values[rows].mean(), 400, repeats=2000), mean_interval(values)
+    assert drawn.mean == known.mean
+    assert drawn.high - drawn.low == pytest.approx(known.high - known.low, rel=0.1)
+    assert drawn == bootstrap_interval(lambda rows: values[rows].mean(), 400, repeats=2000)
+    assert bootstrap_interval(lambda rows: 7.0, 5) == Interval(7.0, 7.0, 7.0, 5)
+    assert bootstrap_interval(lambda rows: 7.0, 1) == Interval(7.0, -math.inf, math.inf, 1)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))

@@ -1,12 +1,15 @@
-"""Held-out windows dreamt anew: the same past, the same actions (or others), beside what really came."""
+"""Held-out windows, and what a world makes of them: the same past, the same actions (or others)."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sfvgen_planner.data import Dataset, Windows
+from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.types import FRAMES_PER_CHUNK, Window
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
@@ -17,48 +20,105 @@ BATCH = 25
 
 
 @dataclass(frozen=True)
-class Dreams:
-    """B windows of T new frames, uint8 [B, T, h, w, 3] each."""
+class HeldOut:
+    """B windows of one data set: `past` frames that are shown, and T that came after them."""
 
-    real: Frames
-    dream: Frames
-    """told the true actions; poses are foreseen, not given"""
-    other: Frames
-    """told the actions of the window of the same set whose actions are farthest"""
-    copied: Frames
-    """the last frame of the past, again and again"""
-    coded: Frames
-    """the real frames through the codec and back: no dream can be sharper"""
-    actions: NDArray[np.float32]
-    """[B, T, A] told"""
+    window: Window
+    """a batch"""
+    past: int
+    body: str
+    camera: str | None
+
+    @property
+    def rows(self) -> int:
+        """B."""
+        return len(self.window.start)
+
+    @property
+    def seen(self) -> Frames:
+        """uint8 [B, past, h, w, 3]."""
+        return np.asarray(self.window.pixels[:, : self.past])
+
+    @property
+    def real(self) -> Frames:
+        """uint8 [B, T, h, w, 3]: what came."""
+        return np.asarray(self.window.pixels[:, self.past :])
+
+    @property
+    def actions(self) -> NDArray[np.float32]:
+        """[B, T, A]: what led into it."""
+        return np.asarray(self.window.actions[:, self.past :])
+
+    def told_others(self) -> "HeldOut":
+        """The same, but each window with the actions of the one whose actions are farthest from its own."""
+        return replace(self, window=replace(self.window, actions=self.window.actions[farthest_rows(self.actions)]))
+
+    def part(self, rows: slice, past: int) -> "HeldOut":
+        """Some of the windows, with less of the past."""
+        whole, frames = self.window, slice(self.past - past, None)
+        window = Window(
+            whole.pixels[rows, frames],
+            whole.poses[rows, frames],
+            whole.actions[rows, frames],
+            tuple(texts[frames] for texts in whole.phrases[rows]),
+            np.asarray(whole.start[rows]) + self.past - past,
+        )
+        return replace(self, window=window, past=past)
 
 
-def dream_windows(
-    world: WorldModel, dataset: Dataset, camera: str, count: int, sampler: SamplerConfig, new: int = FRAMES_PER_CHUNK
-) -> Dreams:
-    """`count` windows spread evenly over the set: the same ones every time, noise keyed by their number."""
-    past = world.config.past
-    windows = Windows(dataset, past + new)
+@dataclass(frozen=True)
+class Dream:
+    """What a world made of B windows."""
+
+    frames: Frames
+    """uint8 [B, T, h, w, 3]"""
+    finite: bool
+    """no NaN and no infinity in any latent"""
+
+
+def hold_out(dataset: Dataset, past: int, new: int, count: int, behaviour: str = "") -> HeldOut:
+    """`count` windows spread evenly over the set (or over its episodes of one behaviour): the same ones every time."""
+    windows = Windows(dataset, past + new, where=_shown_by(behaviour))
     chosen = np.linspace(0, len(windows) - 1, min(count, len(windows))).round().astype(int)
-    whole = windows.batch(chosen)
-    farthest = whole.actions[farthest_rows(whole.actions[:, past:])]
-    swapped = Window(whole.pixels, whole.poses, farthest, whole.phrases, whole.start)
-    real = whole.pixels[:, past:]
-    parts = [slice(start, start + BATCH) for start in range(0, len(chosen), BATCH)]
-    body = str(dataset.cards[0]["task"])
+    card = dataset.cards[0]
+    return HeldOut(windows.batch(chosen), past, str(card["task"]), camera_of(card))
 
-    def dreamt(window: Window) -> Frames:
-        return np.concatenate([_dream(world, window, part, body, camera, past, sampler) for part in parts])
 
-    coded = [world.codec.decode(world.codec.encode(torch.from_numpy(real[part]))).numpy() for part in parts]
-    return Dreams(
-        real,
-        dreamt(whole),
-        dreamt(swapped),
-        np.repeat(whole.pixels[:, past - 1 : past], new, axis=1),
-        np.concatenate(coded),
-        whole.actions[:, past:],
-    )
+def longest(dataset: Dataset, past: int, most: int, count: int, behaviour: str = "") -> int:
+    """Whole chunks, as many new frames up to `most` as `count` windows of the set have; one chunk at least."""
+    shown = _shown_by(behaviour)
+    steps = np.array([entry.steps for entry in dataset.entries if shown(entry.card)])
+    for new in range(most // FRAMES_PER_CHUNK * FRAMES_PER_CHUNK, FRAMES_PER_CHUNK, -FRAMES_PER_CHUNK):
+        if (steps + 2 - past - new).clip(min=0).sum() >= count:
+            return new
+    return FRAMES_PER_CHUNK
+
+
+def dream(world: WorldModel, held: HeldOut, sampler: SamplerConfig) -> Dream:
+    """Told the actions, but no words; poses are foreseen, not given. Row i's noise is keyed by i."""
+    parts, finite = [], True
+    for start in range(0, held.rows, BATCH):
+        part = held.part(slice(start, start + BATCH), world.config.past)
+        told = Facts.of_window(part.window, world.encoder.layout, part.body, part.camera)
+        everywhere = torch.ones(told.rows, dtype=torch.bool)
+        known = told[: part.past].withhold(actions=everywhere, texts=everywhere)
+        past = world.codec.encode(torch.from_numpy(part.seen))
+        seeds = torch.arange(told.rows) + start
+        latents = world.dream(past, known, told[part.past :].withhold(texts=everywhere), seeds, sampler).latents
+        finite &= bool(latents.isfinite().all())
+        parts.append(world.codec.decode(latents.nan_to_num()).numpy())
+    return Dream(np.concatenate(parts), finite)
+
+
+def copied(held: HeldOut) -> Frames:
+    """The last frame of the past, again and again."""
+    return held.seen[:, -1:].repeat(held.actions.shape[1], axis=1)
+
+
+def coded(world: WorldModel, frames: Frames) -> Frames:
+    """Real frames through the codec and back: no dream can be sharper."""
+    parts = [frames[start : start + BATCH] for start in range(0, len(frames), BATCH)]
+    return np.concatenate([world.codec.decode(world.codec.encode(torch.from_numpy(part))).numpy() for part in parts])
 
 
 def farthest_rows(actions: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -68,16 +128,5 @@ def farthest_rows(actions: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.asarray((square[:, None] + square[None] - 2 * flat @ flat.T).argmax(1))
 
 
-def _dream(
-    world: WorldModel, window: Window, part: slice, body: str, camera: str, past: int, sampler: SamplerConfig
-) -> Frames:
-    row = Window(
-        window.pixels[part], window.poses[part], window.actions[part], window.phrases[part], window.start[part]
-    )
-    facts = Facts.of_window(row, world.encoder.layout, body, camera)
-    everywhere = torch.ones(facts.rows, dtype=torch.bool)
-    known = facts[:past].withhold(actions=everywhere, texts=everywhere)
-    latents = world.codec.encode(torch.from_numpy(row.pixels[:, :past]))
-    seeds = torch.arange(facts.rows) + (part.start or 0)
-    dreamt = world.dream(latents, known, facts[past:].withhold(texts=everywhere), seeds, sampler)
-    return world.codec.decode(dreamt.latents).numpy()
+def _shown_by(behaviour: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda card: not behaviour or card.get("behaviour") == behaviour

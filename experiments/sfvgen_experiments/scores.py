@@ -1,6 +1,5 @@
 """What the rows of an evaluation amount to: means with 95 % intervals, paired differences, and a table to print."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from sfvgen_experiments.rows import Row
 from sfvgen_planner.metrics.statistics import (
-    Interval,
     mean_interval,
     paired_difference,
     paired_success_difference,
@@ -40,7 +38,7 @@ def compare(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for agent in others:
             pairs = {name: (_of(rows, agent, part, name), _of(rows, first, part, name)) for name in MEASURES}
             gaps = {
-                name: _plain((paired_success_difference if name == "success" else paired_difference)(*pair))
+                name: (paired_success_difference if name == "success" else paired_difference)(*pair).to_json()
                 for name, pair in pairs.items()
             }
             found.append({"agent": agent, "against": first, **_named(part), **gaps})
@@ -92,13 +90,7 @@ def _value(row: Row, name: str) -> float:
 def _interval(values: NDArray[np.float64], name: str) -> dict[str, Any]:
     found = success_interval(values) if name == "success" else mean_interval(values)
     # Distances, steps and seconds are never negative, whatever Student's t believes.
-    return _plain(found if name == "return" else replace(found, low=max(found.low, 0.0)))
-
-
-def _plain(interval: Interval) -> dict[str, Any]:
-    """JSON knows no infinity: a bound nobody knows is null."""
-    low, high = (bound if math.isfinite(bound) else None for bound in (interval.low, interval.high))
-    return {"mean": interval.mean, "low": low, "high": high, "n": interval.n}
+    return (found if name == "return" else replace(found, low=max(found.low, 0.0))).to_json()
 
 
 def _cell(interval: dict[str, Any], name: str, sign: str = "") -> str:
