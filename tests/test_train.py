@@ -249,10 +249,11 @@ def test_from_episodes_to_dreams(tmp_path: Path) -> None:
     main_codec(TrainCodec(data=(folders["train"],), out=codec, steps=2, batch=4, threads=1))
     main(Train(data=(folders["train"],), codec=codec, out=world, steps=2, batch=2, dim=32, depth=1, threads=1))
     assert (Path(world) / "samples" / "step_000002.mp4").exists()
-    options = {"world": f"{world}/world", "windows": 2, "steps": 1, "threads": 1, "out": str(tmp_path / "slow.json")}
-    figures = bench_slow(data=(folders["test"],), **options)["rows"]["reach"]  # type: ignore[arg-type]
-    assert figures["copied"]["n"] == 2
-    assert 0 < figures["dream"]["mean"] < 60
+    options = {"worlds": (f"{world}/world",), "windows": 2, "long": 2, "steps": 1, "threads": 1}
+    options["out"] = str(tmp_path / "slow.json")
+    arms = bench_slow(data=(folders["test"],), **options)["rows"]["reach"]["arms"]  # type: ignore[arg-type]
+    assert arms["copy last"]["psnr"]["n"] == 2
+    assert 0 < arms["causal"]["psnr"]["mean"] < 60
     assert (tmp_path / "slow.json").exists()
     with pytest.raises(BadOption, match="Held out means held out"):
         bench_slow(data=(folders["train"],), **options)  # type: ignore[arg-type]
