@@ -15,7 +15,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint format constraints clean
+.PHONY: help install demo world test test-fast lint format constraints clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,27 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## record ten episodes of each task and write outputs/demo/index.html
 	$(BIN)/sfvgen demo
+
+# The shipped world: what it saw, how long it was trained. Every step goes on where it was killed.
+RUN ?= outputs/world-run
+SETS := reach push_cube push_sweep cube_return cube_sweep lane_keep route_return
+comma := ,
+empty :=
+LIST = [$(subst $(empty) $(empty),$(comma),$(addprefix $(RUN)/data/,$(SETS)))]
+record = $(BIN)/sfvgen collect task=$(1) episodes=$(2) out=$(RUN)/data/$(3) seed=$(4) camera=$(5) workers=$(JOBS) \
+  'behaviour={mixed:2,expert:1,phrases:1}'
+
+world: $(STAMP)  ## record, train and pack the world that comes with the package (hours)
+	$(call record,reach,500,reach,1,fixed)
+	$(call record,push_cube,200,push_cube,1,fixed)
+	$(call record,push_cube,60,push_sweep,3,sweep)
+	$(call record,cube_return,120,cube_return,1,fixed)
+	$(call record,cube_return,60,cube_sweep,3,sweep)
+	$(call record,lane_keep,250,lane_keep,1,fixed)
+	$(call record,route_return,100,route_return,1,fixed)
+	$(BIN)/sfvgen train-codec 'data=$(LIST)' out=$(RUN)/codec steps=7000
+	$(BIN)/sfvgen train 'data=$(LIST)' codec=$(RUN)/codec out=$(RUN)/world episodes=100 steps=6000 rate=0.002
+	$(BIN)/sfvgen pack world=$(RUN)/world/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

@@ -96,6 +96,23 @@ def test_the_loss_is_the_masked_mean_squared_error_of_the_flow(sets: list[Latent
     assert figures["diffusion"] == pytest.approx(expected, rel=1e-4)
 
 
+def test_what_may_be_copied_is_asked_to_be_drawn_as_well(sets: list[LatentSet]) -> None:
+    """Where copying is nearly right it lets little of the error through: the drawing has a loss of its own."""
+    world = tiny_world(process="clean")
+    batch = next(one for one in batches(sets) if one.past and len(one.latents) > 1)
+    loss, figures = SlowLoss(world, 0.1)(batch)
+    level = batch.level[..., None, None, None]
+    noisy = (1 - level) * (batch.latents + batch.disturbance) + level * batch.noise
+    answer = world.denoiser(noisy, batch.level, world.conditions(batch.facts))
+    moved = batch.latents[:, batch.past :] - batch.latents[:, [batch.past - 1]]
+    weight = (moved.square().mean((1, 2, 3, 4)) + STILL) ** -0.5
+    for name, said in (("diffusion", answer.output), ("drawn", answer.drawn)):
+        error = (said - batch.latents)[:, batch.past :].square().mean((1, 2, 3, 4))
+        assert figures[name] == pytest.approx(float((error * weight / weight.mean()).mean().detach()), rel=1e-4)
+    heads = sum(figures[name] for name in ("outcome", "inverse", "pose"))
+    assert float(loss.detach()) == pytest.approx((figures["diffusion"] + figures["drawn"]) / 2 + 0.1 * heads, rel=1e-5)
+
+
 def test_what_lies_in_the_past_is_not_asked_for(sets: list[LatentSet]) -> None:
     """No gradient comes from predictions on given frames."""
     world = tiny_world()

@@ -10,6 +10,7 @@ from sfvgen_planner.types import Episode
 from sfvgen_planner.world.address import AddressConfig
 from sfvgen_planner.world.causal import CausalConfig
 from sfvgen_planner.world.codec import CodecConfig, KLCodec
+from sfvgen_planner.world.diffusion import PROCESSES
 from sfvgen_planner.world.encoder import ConditionEncoder, EncoderConfig
 from sfvgen_planner.world.layout import Embodiment, Layout
 from sfvgen_planner.world.model import WorldConfig, WorldModel
@@ -22,7 +23,7 @@ BODY = Embodiment(
 )
 
 
-def tiny_world(kind: str = "causal", seed: int = 0) -> WorldModel:
+def tiny_world(kind: str = "causal", seed: int = 0, process: str = "flow") -> WorldModel:
     """Random in every weight, also where a fresh world starts from zero. Pictures are 16 x 16, latents 4 x 4."""
     torch.manual_seed(seed)
     codec = KLCodec.fresh(CodecConfig(channels=4, fold=2, widths=(8, 16), groups=4))
@@ -30,12 +31,14 @@ def tiny_world(kind: str = "causal", seed: int = 0) -> WorldModel:
     text = TextConfig(width=16, layers=1, heads=2, longest=8)
     encoder = ConditionEncoder.fresh(EncoderConfig(16, AddressConfig()), Layout((BODY,)), text, (), draw)
     told = (4, 4, 4, encoder.width, encoder.address_features)
-    sizes: CausalConfig | UNet3DConfig = CausalConfig(*told, dim=32, depth=2, heads=2, window=20)
+    sizes: CausalConfig | UNet3DConfig = CausalConfig(
+        *told, dim=32, depth=2, heads=2, window=20, copies=process == "clean"
+    )
     if kind == "unet3d":
         sizes = UNet3DConfig(
             *told, 16, 4, block_out_channels=(8, 16), cross_attention_size=8, attention_head_dim=4, norm_num_groups=4
         )
-    world = WorldModel(WorldConfig(kind, sizes), codec, encoder).eval()  # type: ignore[arg-type]
+    world = WorldModel(WorldConfig(kind, sizes, PROCESSES[process]), codec, encoder).eval()  # type: ignore[arg-type]
     for parameter in world.denoiser.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return world

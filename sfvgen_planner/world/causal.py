@@ -118,6 +118,7 @@ class CausalDenoiser(nn.Module):
         dim, cell = config.dim, config.patch**2
         self.embed = RowLinear(config.channels * cell, dim)
         self.address = RowLinear(config.address_size, dim)
+        self.happens = RowLinear(config.frame_size, dim)
         self.place = nn.Parameter(torch.randn(config.tokens, dim) * 0.02)
         self.frame = nn.Sequential(RowLinear(config.frame_size, dim), nn.SiLU(), RowLinear(dim, dim))
         self.level = nn.Sequential(RowLinear(dim, dim), nn.SiLU(), RowLinear(dim, dim))
@@ -186,7 +187,7 @@ class CausalDenoiser(nn.Module):
         config = self.config
         rows, frames = self._check(latents, level, before, conditions)
         with using(memory):
-            x = self.embed(_patches(latents, config.patch)) + self.place
+            x = self.embed(_patches(latents, config.patch)) + self.place + self.happens(conditions.frame)[:, :, None]
             address = _patches(conditions.address.to(x.dtype), 1)
             x = x + self.address(address)
             known = self.level(_waves(level, config.dim)) + self.frame(conditions.frame)
@@ -201,9 +202,10 @@ class CausalDenoiser(nn.Module):
             hidden = _norm(x)
             output = self.out(hidden * (1 + scale) + shift)
         answer = _pictures(output, config)
-        if config.copies:
-            answer = _mixed(answer, *(_last_given(latents, level) if past is None else _last_of(past, rows)))
-        return Denoised(answer, hidden.mean(2)), kept
+        if not config.copies:
+            return Denoised(answer, hidden.mean(2)), kept
+        mixed = _mixed(answer, *(_last_given(latents, level) if past is None else _last_of(past, rows)))
+        return Denoised(mixed, hidden.mean(2), answer[:, :, :-1]), kept
 
     def _turns(self, address: Tensor, before: int) -> Tensor:
         """Of addresses [R, T, n, F]: [R, 1, T * n, 2, d / 2] cosines and sines that keys and queries turn by."""

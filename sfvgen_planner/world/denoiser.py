@@ -36,6 +36,8 @@ class Denoised:
     """float [R, T, C, h, w]: noise, velocity or flow, as the world was trained"""
     features: Tensor
     """float [R, T, D]: pooled hidden states, for the heads"""
+    drawn: Tensor | None = None
+    """float [R, T, C, h, w]: what the output would be if nothing were copied, where something may be"""
 
 
 class Denoiser(Protocol):

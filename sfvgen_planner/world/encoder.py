@@ -10,13 +10,17 @@ from torch import Tensor, nn
 from sfvgen_planner.errors import BadCheckpoint, BadOption
 from sfvgen_planner.types import POSE_CAMERA
 from sfvgen_planner.world import weights
-from sfvgen_planner.world.address import AddressConfig, address, stilled
+from sfvgen_planner.world.address import AddressConfig, address, fourier, stilled
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.text import TextConfig, TextEncoder
 
 VERSION = 1
+SENSES = (-2, 1)
+"""Octaves of a sense's waves: from 8 standard deviations to 1; a hand that moves by little is seen elsewhere."""
+FELT = 1 + 2 * (SENSES[1] - SENSES[0] + 1)
+"""Numbers that tell a sense."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,9 @@ class ConditionEncoder(nn.Module):
         self.ids = nn.Embedding(layout.id_count + 1, width)  # the last row: absent
         senses = layout.pose_size - POSE_CAMERA
         self.feel = (
-            nn.Sequential(nn.Linear(senses, width), nn.SiLU(), nn.Linear(width, width, bias=False)) if senses else None
+            nn.Sequential(nn.Linear(senses * FELT, width), nn.SiLU(), nn.Linear(width, width, bias=False))
+            if senses
+            else None
         )
         self.no_action = nn.Parameter(torch.zeros(width))
         self.no_text = nn.Parameter(torch.zeros(width))
@@ -130,7 +136,8 @@ class ConditionEncoder(nn.Module):
             return torch.zeros((), device=facts.poses.device)
         poses = stilled(facts.poses, facts.poses_known)[..., POSE_CAMERA:]
         mean, spread = self.mean[facts.embodiment][:, None], self.spread[facts.embodiment][:, None]
-        felt: Tensor = self.feel((poses - mean) / spread)
+        units = ((poses - mean) / spread)[..., None]
+        felt: Tensor = self.feel(torch.cat([units, fourier(units, SENSES)], -1).flatten(-2))
         return felt * facts.poses_known[..., None]
 
     def _words(self, facts: Facts, frame: Tensor, text: TextEncoder, say: nn.Linear) -> tuple[Tensor, Tensor]:
