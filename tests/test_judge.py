@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 
 from sfvgen_planner.data import Dataset, VectorActions
 from sfvgen_planner.errors import BadCheckpoint, BadOption, BadVideo, UnknownName
-from sfvgen_planner.learning.judge import JudgeTraining, changed, fresh_judge, place_loss, train_judge
-from sfvgen_planner.learning.judge_batches import Places, Scenes, joined, layout_of, stilled
+from sfvgen_planner.learning.judge import (
+    JudgeTraining,
+    changed,
+    draw,
+    fresh_judge,
+    judge_losses,
+    place_loss,
+    train_judge,
+)
+from sfvgen_planner.learning.judge_batches import Places, Scenes, joined, layout_of, spread_of, stilled
 from sfvgen_planner.learning.judge_scores import score_judge
 from sfvgen_planner.learning.run import RunConfig
 from sfvgen_planner.metrics.figures import fvd_name, src_name
@@ -31,6 +39,7 @@ from sfvgen_planner.metrics.judge_reading import (
     read_actions,
     read_phrases,
 )
+from sfvgen_planner.metrics.motion import FLOWS, flow
 from sfvgen_planner.types import Episode
 
 LAYOUT = Layout(
@@ -57,7 +66,7 @@ def clips(rows: int, frames: int = 8, size: int = 32, seed: int = 0) -> Any:
 
 def test_the_shipped_judge_is_small_and_answers_for_all_tasks() -> None:
     judge = Judge(JudgeConfig(), LAYOUT).eval()
-    assert sum(p.numel() for p in judge.parameters()) < 600_000
+    assert sum(p.numel() for p in judge.parameters()) < 700_000
     verdict = look(judge, clips(3, 16, 64))
     assert verdict.features.shape == verdict.place.shape == (3, 64)
     assert verdict.actions.shape == (3, 16, 3)
@@ -89,9 +98,9 @@ def test_both_pathways_count() -> None:
     with torch.no_grad():
         for lateral in judge.laterals:
             lateral.weight.zero_()
-    width = judge.config.fast[3] * 16
+    slow = 4 * (judge.config.slow[3] + 2 * judge.config.fast[3])
     for head in (judge.frame_head, judge.place_head):
-        head[0].weight.data[:, -width:] = 0
+        head[0].weight.data[:, slow:] = 0
     assert torch.equal(look(judge, batch).features, look(judge, between).features)
 
 
@@ -107,6 +116,23 @@ def test_clips_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
 def test_shapes_that_cannot_be_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(BadOption):
         replace(SMALL, **change)
+
+
+@pytest.mark.parametrize(("across", "down"), [(1, 0), (0, -1), (2, 1), (-3, 2)])
+def test_flow_is_by_how_much_a_picture_shifts(across: int, down: int) -> None:
+    noise = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    wall = torch.nn.functional.interpolate(noise[..., ::6, ::6], (96, 96), mode="bicubic").clamp(0, 1)
+    frames = [wall[..., 16 - t * down : 80 - t * down, 16 - t * across : 80 - t * across] for t in range(3)]
+    moved = flow(torch.stack(frames, 2))
+    assert moved.shape == (1, FLOWS, 3, 32, 32)
+    assert not moved[:, :, 0].any()
+    inner = moved[0, :, 1:, 8:24, 8:24].flatten(1).median(1).values
+    torch.testing.assert_close(inner, torch.tensor([across / 2, down / 2, across / 4, down / 4]), atol=0.12, rtol=0.1)
+
+
+def test_nothing_moves_where_nothing_is_seen() -> None:
+    assert not flow(torch.full((2, 3, 4, 16, 16), 0.5)).any()
+    assert flow(torch.rand(2, 3, 4, 16, 16)).isfinite().all()
 
 
 # --- tasks side by side ----------------------------------------------------------------------------------------------
@@ -257,6 +283,9 @@ def walls(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return toy(tmp_path_factory.mktemp("walls") / "set", camera=True)
 
 
+TRAINING = JudgeTraining(frames=(8,), clips=8, episodes=2, pairs=2, network=SMALL)
+
+
 def scenes_of(dataset: Dataset) -> Scenes:
     return Scenes(dataset, layout_of([dataset]), Places(), lambda card: True)
 
@@ -297,6 +326,25 @@ def test_batches_know_nothing_elsewhere_in_other_episodes_and_stills_tell_no_act
     assert float(lit.max()) <= 1
 
 
+def test_single_clips_know_no_elsewhere_and_actions_have_their_spread(bars: Dataset) -> None:
+    scenes = scenes_of(bars)
+    one = scenes.one(np.random.default_rng(0), 8)
+    assert one.clips.shape == (1, 8, 32, 32, 3)
+    assert not one.elsewhere.any()
+    mixed = draw([scenes], TRAINING, np.random.default_rng(0))
+    assert len(mixed.clips) == TRAINING.clips + 2 * TRAINING.episodes * TRAINING.pairs
+    assert not mixed.elsewhere[-TRAINING.clips :].any()
+    # The first number is -1 or 1, the second always 0: it is not learned to the last digit.
+    torch.testing.assert_close(spread_of([scenes], layout_of([bars])), torch.tensor([1.0, 0.01]), atol=0.1, rtol=0)
+
+
+def test_an_action_counts_in_units_of_its_own_variance(bars: Dataset) -> None:
+    batch = scenes_of(bars).one(np.random.default_rng(0), 8)
+    verdict = replace(look(fresh_judge([bars], TRAINING, 0), batch.clips), actions=batch.actions.nan_to_num() + 0.5)
+    action, _, _ = judge_losses(verdict, batch, torch.tensor([1.0, 0.25]), 0.1)
+    assert action.item() == pytest.approx((0.25 / 1 + 0.25 / 0.25) / 2)
+
+
 def test_place_loss_known_answers() -> None:
     place = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1])).float()
     elsewhere = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]]).bool()
@@ -309,17 +357,15 @@ def test_place_loss_known_answers() -> None:
 
 # --- learning --------------------------------------------------------------------------------------------------------
 
-TRAINING = JudgeTraining(frames=(8,), episodes=4, pairs=2, network=SMALL)
-
 
 def test_it_learns_what_moves_where_and_knows_places_again(tmp_path: Path, bars: Dataset) -> None:
     judge = train_judge([bars], tmp_path, TRAINING, RunConfig(steps=100, rate=1e-2, warmup=10, average=0.9))
     (score,) = score_judge(judge, [bars], frames=8, episodes=8)
     assert score.phrase_accuracy is not None
     assert score.phrase_chance is not None
-    assert score.phrase_accuracy > score.phrase_chance + 0.1, score
+    assert score.phrase_accuracy > 0.9, score
     assert score.action_r2 is not None
-    assert score.action_r2 > 0.1, score
+    assert score.action_r2 > 0.6, score
     assert score.place_recall is not None
     assert score.place_chance is not None
     assert score.place_recall > 3 * score.place_chance, score

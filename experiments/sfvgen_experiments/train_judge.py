@@ -21,15 +21,15 @@ class TrainJudge:
     data: tuple[str, ...]
     out: str = "outputs/judge"
     steps: int = 3000
-    episodes: int = 8
-    rate: float = 2e-3
+    clips: int = 24
+    rate: float = 0.004
     seed: int = 0
     threads: int = 2
     measured: int = 50
     checkpoint_seconds: float = 300.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "episodes", "rate", "threads", "measured", "checkpoint_seconds"):
+        for name in ("steps", "clips", "rate", "threads", "measured", "checkpoint_seconds"):
             if getattr(self, name) <= 0:
                 raise BadOption(f"{name}={getattr(self, name)}", "above 0", f"Set {name}.")
 
@@ -40,7 +40,7 @@ def main(config: TrainJudge) -> None:
     datasets = [Dataset(folder) for folder in config.data]
     if not any(is_test(card) for dataset in datasets for card in dataset.cards):
         raise BadOption("data without a test episode", "episodes to measure on", "Collect some: split=test")
-    folder, training = Path(config.out), JudgeTraining(episodes=config.episodes)
+    folder, training = Path(config.out), JudgeTraining(clips=config.clips)
     run = RunConfig(config.steps, config.rate, seed=config.seed, checkpoint_seconds=config.checkpoint_seconds)
     with listening(folder, config.steps, training.batch_frames, ("action", "phrase", "place")) as bar:
         judge = train_judge(datasets, folder, training, run, listen=bar.hear)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sfvgen_planner.data import Dataset
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.learning.judge_batches import JudgeBatch, Places, Scenes, joined, layout_of, stilled
+from sfvgen_planner.learning.judge_batches import JudgeBatch, Places, Scenes, joined, layout_of, spread_of, stilled
 from sfvgen_planner.learning.run import Run, RunConfig, Step
 from sfvgen_planner.metrics.judge import Judge, JudgeConfig, Verdict
 from sfvgen_planner.metrics.judge_file import FACTS, save_judge
@@ -23,27 +23,30 @@ from sfvgen_planner.metrics.judge_file import FACTS, save_judge
 class JudgeTraining:
     """What a judge is shown, and what counts how much."""
 
-    frames: tuple[int, ...] = (8, 8, 16)
+    frames: tuple[int, ...] = (8, 8, 8, 16)
     """lengths of clips, drawn evenly"""
-    episodes: int = 8
-    """in a batch"""
+    clips: int = 24
+    """in a batch, each of any episode: for actions and phrases"""
+    episodes: int = 2
+    """in a batch, each with several `pairs` of clips: for places, which are soon learned"""
     pairs: int = 3
-    """of clips of each episode in a batch"""
     temperature: float = 0.1
     """of the contrast between places"""
+    phrase_weight: float = 0.5
     place_weight: float = 0.5
-    """of places, where actions and phrases have 1"""
+    """where actions, each in units of its own variance, have 1"""
     network: JudgeConfig = field(default_factory=JudgeConfig)
     places: Places = field(default_factory=Places)
 
     def __post_init__(self) -> None:
-        if min(self.episodes, self.pairs, self.temperature, len(self.frames)) <= 0 or self.place_weight < 0:
+        least = min(self.clips, self.episodes, self.pairs, self.temperature, len(self.frames))
+        if least <= 0 or min(self.phrase_weight, self.place_weight) < 0:
             raise BadOption(f"{self}", "numbers above 0", "Set them.")
 
     @property
     def batch_frames(self) -> int:
         """Frames looked at in a step, on average."""
-        return 2 * self.episodes * self.pairs * sum(self.frames) // len(self.frames)
+        return (self.clips + 2 * self.episodes * self.pairs) * sum(self.frames) // len(self.frames)
 
 
 def train_judge(
@@ -62,16 +65,17 @@ def train_judge(
         raise BadOption(f"{folder}, which holds a judge", "a new folder", "Figures of two judges cannot be compared.")
     scenes = _scenes(datasets, config)
     judge = fresh_judge(datasets, config, run.seed)
+    spread = spread_of(scenes, judge.layout)
     accelerator = Accelerator()
     running = Run(judge, run, folder, accelerator)
 
     def loss(model: nn.Module, step: int, process: int) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng([run.seed, step, process])
-        batch = stilled(draw(scenes, config, rng), rng)
+        batch = draw(scenes, config, rng)
         verdict = model(changed(batch.clips, rng).to(accelerator.device))
-        action, phrase, place = judge_losses(verdict, batch, config.temperature)
+        action, phrase, place = judge_losses(verdict, batch, spread, config.temperature)
         figures = {"action": float(action.detach()), "phrase": float(phrase.detach()), "place": float(place.detach())}
-        return action + phrase + config.place_weight * place, figures
+        return action + config.phrase_weight * phrase + config.place_weight * place, figures
 
     running.train(loss, listen)
     finished = fresh_judge(datasets, config, run.seed)
@@ -95,19 +99,21 @@ def fresh_judge(datasets: Sequence[Dataset], config: JudgeTraining, seed: int) -
 
 
 def draw(scenes: Sequence[Scenes], config: JudgeTraining, rng: np.random.Generator) -> JudgeBatch:
-    """One batch: tasks as often as each other, however many data sets or episodes each has."""
+    """One batch: pairs first, then clips; tasks as often as each other, however many data sets or episodes each has."""
     frames = int(rng.choice(config.frames))
     tasks = sorted({scene.task for scene in scenes})
-    parts = []
-    for _ in range(config.episodes):
+
+    def any_scene() -> Scenes:
         task = tasks[int(rng.integers(len(tasks)))]
         own = [scene for scene in scenes if scene.task == task]
-        parts.append(own[int(rng.integers(len(own)))].draw(rng, frames, config.pairs))
-    return joined(parts)
+        return own[int(rng.integers(len(own)))]
+
+    paired = [stilled(any_scene().draw(rng, frames, config.pairs), rng) for _ in range(config.episodes)]
+    return joined([*paired, *(any_scene().one(rng, frames) for _ in range(config.clips))])
 
 
 def changed(clips: Tensor, rng: np.random.Generator) -> Tensor:
-    """The second of each pair is lit a little otherwise, so that a place is more than its exact colours.
+    """Every second clip is lit a little otherwise, so that a place is more than its exact colours.
 
     No blur and no noise: a judge of dreams must keep an eye for both.
     """
@@ -118,11 +124,14 @@ def changed(clips: Tensor, rng: np.random.Generator) -> Tensor:
     return made
 
 
-def judge_losses(verdict: Verdict, batch: JudgeBatch, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Of actions (squared error), phrases (cross-entropy) and places (contrast); 0 where nothing is known."""
+def judge_losses(
+    verdict: Verdict, batch: JudgeBatch, spread: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of actions (squared error over variance), phrases (cross-entropy), places (contrast); 0 where none is known."""
     told = batch.actions.to(verdict.actions.device)
     known = ~told.isnan()
-    action = F.mse_loss(verdict.actions[known], told[known]) if bool(known.any()) else verdict.actions.sum() * 0
+    off = (verdict.actions[known] - told[known]).square() / spread.to(told.device).expand_as(told)[known]
+    action = off.mean() if bool(known.any()) else verdict.actions.sum() * 0
     ids = batch.phrases.to(verdict.phrases.device)
     phrase = (
         F.cross_entropy(verdict.phrases[ids >= 0], ids[ids >= 0])
@@ -134,14 +143,16 @@ def judge_losses(verdict: Verdict, batch: JudgeBatch, temperature: float) -> tup
 
 def place_loss(place: Tensor, elsewhere: Tensor, temperature: float) -> Tensor:
     """Each row against its partner (2 i with 2 i + 1) and the rows surely elsewhere in the same episode: InfoNCE."""
-    rows = torch.arange(len(place), device=place.device)
-    alike = place @ place.T / temperature
-    partner = alike[rows, rows ^ 1]
-    others = alike.masked_fill(~elsewhere.to(place.device), -math.inf)
-    others[rows, rows ^ 1] = partner
-    alone = ~elsewhere.any(1).to(place.device)
-    loss = torch.logsumexp(others, 1) - partner
-    return loss.masked_fill(alone, 0).sum() / (~alone).sum().clamp(min=1)
+    elsewhere = elsewhere.to(place.device)
+    rows = elsewhere.any(1).nonzero()[:, 0]
+    if not len(rows):
+        return place.sum() * 0
+    each, partners = torch.arange(len(rows), device=place.device), rows ^ 1
+    alike = place[rows] @ place.T / temperature
+    partner = alike[each, partners]
+    others = alike.masked_fill(~elsewhere[rows], -math.inf)
+    others[each, partners] = partner
+    return (torch.logsumexp(others, 1) - partner).mean()
 
 
 def _scenes(datasets: Sequence[Dataset], config: JudgeTraining) -> list[Scenes]:

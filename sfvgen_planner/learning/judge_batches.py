@@ -1,4 +1,4 @@
-"""What the judge learns from: clips of real episodes in pairs that show one place, with what was done in them.
+"""What the judge learns from: clips of real episodes with what was done in them, some in pairs that show one place.
 
 Two places of one scene: where the camera moves, poses tell; where it stands, the picture itself does (same looks, same
 place, things included), and only frames a moment apart are sure to look alike.
@@ -18,6 +18,7 @@ from sfvgen_planner.data.episode_file import read_track
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.metrics.judge_layout import Layout, TaskLayout
 from sfvgen_planner.metrics.revisits import view_codes
+from sfvgen_planner.types import Window
 
 STANDS = 1e-3
 """A camera that moves less than this within episodes (root mean square) stands."""
@@ -26,7 +27,10 @@ CLEARLY = 1.5
 """So much farther than a clip's partner must another be to count as elsewhere."""
 
 _SURVEYED = 32
-"""Episodes looked at to find out how far the camera of a data set goes."""
+"""Episodes looked at to find out how far the camera of a data set goes, and how much actions vary."""
+
+_LEAST_SPREAD = 0.01
+"""Of an action's variance: what hardly varies is not to be learned to the last digit."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Places:
 
 @dataclass(frozen=True)
 class JudgeBatch:
-    """B clips of T frames; row 2 i and row 2 i + 1 show one place."""
+    """B clips of T frames; rows 2 i and 2 i + 1 show one place, where they are known to be `elsewhere` than others."""
 
     clips: Tensor
     """uint8 [B, T, h, w, 3]"""
@@ -103,12 +107,23 @@ class Scenes:
             [anchors, [self._partner(rng, long[row], frames, s, end - first) for s in anchors]], 1
         ).ravel()
         window = windows.batch(first + starts)
-        return JudgeBatch(
-            torch.from_numpy(window.pixels),
-            self._actions(window.actions),
-            self._phrases(window.phrases),
-            torch.from_numpy(self._elsewhere(long[row], starts + frames // 2, window.pixels[:, frames // 2])),
-        )
+        elsewhere = self._elsewhere(long[row], starts + frames // 2, window.pixels[:, frames // 2])
+        return self._told(window, torch.from_numpy(elsewhere))
+
+    def one(self, rng: np.random.Generator, frames: int) -> JudgeBatch:
+        """B = 1 clip, of any episode as likely."""
+        windows, long, ends = self._open(frames)
+        row = int(rng.integers(len(long)))
+        return self._told(windows.batch(rng.integers(ends[row], ends[row + 1], size=1)), torch.zeros(1, 1).bool())
+
+    def actions(self) -> NDArray[np.float32]:
+        """[N, A] of some episodes, in the task's own units."""
+        few = self._chosen[:: max(1, len(self._chosen) // _SURVEYED)]
+        return np.concatenate([read_track(self._dataset.path(episode))[1] for episode in few])
+
+    def _told(self, window: Window, elsewhere: Tensor) -> JudgeBatch:
+        pixels = torch.from_numpy(window.pixels)
+        return JudgeBatch(pixels, self._actions(window.actions), self._phrases(window.phrases), elsewhere)
 
     def _open(self, frames: int) -> tuple[Windows, list[int], Any]:
         """Windows of this length, the episodes that have any, and where in the order each begins."""
@@ -168,6 +183,16 @@ class Scenes:
             np.square(p - p.mean(0)).sum(1).mean() for p in (self._track(e)[:, :3] for e in self._chosen[:_SURVEYED])
         ]
         return float(np.sqrt(np.mean(squares))) if squares else 0.0
+
+
+def spread_of(scenes: Sequence[Scenes], layout: Layout) -> Tensor:
+    """float32 [A]: how much each action number varies, as a variance of what is scaled to [-1, 1]."""
+    spread = torch.ones(layout.actions)
+    for task in layout.tasks:
+        own = [scene.actions() for scene in scenes if scene.task == task.task]
+        if own and task.low:
+            spread[layout.part(task.task)] = layout.scaled(task.task, np.concatenate(own)).var(0, correction=0)
+    return spread.clamp(min=_LEAST_SPREAD)
 
 
 def stilled(batch: JudgeBatch, rng: np.random.Generator) -> JudgeBatch:

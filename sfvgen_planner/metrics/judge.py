@@ -2,7 +2,8 @@
 
 A slow pathway sees every fourth frame with many channels (what is there), a fast one sees every frame with few (how it
 moves) and tells the slow one at each stage. From both: 64 features of a clip (for Frechet distances), the actions it
-shows (numbers and phrases), and a place embedding that agrees for two looks at one place of a scene.
+shows (numbers and phrases), and a place embedding that agrees for two looks at one place of a scene. Optical flow,
+computed and not learned, enters the fast pathway and is shown to the frames' head as it is.
 """
 
 from dataclasses import dataclass
@@ -13,10 +14,17 @@ from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadOption, BadVideo
 from sfvgen_planner.metrics.judge_layout import Layout
+from sfvgen_planner.metrics.motion import FLOWS, flow
 from sfvgen_planner.metrics.video import as_video
 
 FEATURES = 64
 """Of a clip, and of a place."""
+
+_FLOW_CELLS = 8
+"""On a side, when flow is shown to the frames' head."""
+
+_FLOW_GAIN = 5.0
+"""Most of a picture stands, so the mean flow of a cell is far below 1; what is large is learned sooner."""
 
 _GROUP = 8
 """Channels normalised together. Groups, not batches: a clip's features must not depend on its neighbours."""
@@ -70,16 +78,17 @@ class Judge(nn.Module):
         slow, fast = config.slow, config.fast
         self.slow_stem = _Stem(3, slow[0], 1)
         self.fast_stem = _Stem(6, fast[0], 3)
-        self.laterals = nn.ModuleList(_lateral(channels, config.stride) for channels in fast)
-        joined = [many + 2 * few for many, few in zip(slow, fast, strict=True)]
+        moving = (fast[0] + FLOWS, *fast[1:])
+        self.laterals = nn.ModuleList(_lateral(channels, config.stride) for channels in moving)
+        joined = [many + 2 * few for many, few in zip(slow, moving, strict=True)]
         self.slow_stages = nn.ModuleList(
             # As in the paper, the slow pathway looks along time in its last stage only.
             _Block(joined[i], slow[i + 1], 3 if i == 2 else 1)
             for i in range(3)
         )
-        self.fast_stages = nn.ModuleList(_Block(fast[i], fast[i + 1], 3, 2 if i < 2 else 1) for i in range(3))
+        self.fast_stages = nn.ModuleList(_Block(moving[i], moving[i + 1], 3, 2 if i < 2 else 1) for i in range(3))
         width = 4 * joined[3] + 16 * fast[3]
-        self.frame_head = _mlp(width, FEATURES)
+        self.frame_head = _mlp(width + 3 * FLOWS * _FLOW_CELLS**2, FEATURES)
         self.place_head = _mlp(width, FEATURES)
         self.action_head = nn.Linear(FEATURES, max(layout.actions, 1))
         self.phrase_head = nn.Linear(FEATURES, max(len(layout.phrases), 1))
@@ -87,8 +96,9 @@ class Judge(nn.Module):
     def forward(self, clips: Tensor) -> Verdict:
         """Of uint8 or float [B, T, h, w, 3]."""
         x = self._prepared(clips)
-        seen = self._pathways(x)
-        frames = self.frame_head(seen)
+        moved = flow(x)
+        seen = self._pathways((x - 0.5) * 4, moved)
+        frames = self.frame_head(torch.cat([seen, _around(_FLOW_GAIN * _cells(moved, _FLOW_CELLS))], -1))
         seconds = F.gelu(frames)
         return Verdict(
             features=frames.mean(1),
@@ -102,10 +112,11 @@ class Judge(nn.Module):
         verdict: Verdict = super().__call__(clips)
         return verdict
 
-    def _pathways(self, x: Tensor) -> Tensor:
+    def _pathways(self, x: Tensor, moved: Tensor) -> Tensor:
         """[B, T, D]: both pathways' last maps, coarsely pooled so that it still shows where things are."""
         stride = self.config.stride
         slow, fast = self.slow_stem(x[:, :, ::stride]), self.fast_stem(torch.cat([x, _changes(x)], 1))
+        fast = torch.cat([fast, moved], 1)
         for lateral, slow_stage, fast_stage in zip(self.laterals, self.slow_stages, self.fast_stages, strict=False):
             slow, fast = slow_stage(torch.cat([slow, lateral(fast)], 1)), fast_stage(fast)
         slow = torch.cat([slow, self.laterals[3](_halved(fast))], 1)
@@ -113,7 +124,7 @@ class Judge(nn.Module):
         return torch.cat([what, _cells(fast, 4)], -1)
 
     def _prepared(self, clips: Tensor) -> Tensor:
-        """float [B, 3, T, h, w] around 0."""
+        """float [B, 3, T, h, w] in [0, 1]."""
         x = as_video(clips, "a clip for the judge")
         size, stride = self.config.size, self.config.stride
         frames, h, w = x.shape[1:4]
@@ -124,7 +135,7 @@ class Judge(nn.Module):
                 "Cut or resize the clips, or train a judge of that size.",
             )
         weight = self.action_head.weight
-        return (x.to(weight.device, weight.dtype).permute(0, 4, 1, 2, 3) - 0.5) * 4
+        return x.to(weight.device, weight.dtype).permute(0, 4, 1, 2, 3)
 
 
 class _Stem(nn.Module):
@@ -167,6 +178,11 @@ def _lateral(channels: int, stride: int) -> nn.Module:
 def _changes(x: Tensor) -> Tensor:
     """[B, C, T, h, w]: each frame less the one before. Motion is there to be found, but so it is found sooner."""
     return F.pad(x.diff(dim=2), (0, 0, 0, 0, 1, 0))
+
+
+def _around(x: Tensor) -> Tensor:
+    """[B, T, D] to [B, T, 3 D]: the frame before, this one, and the next, in which an action still shows."""
+    return torch.cat([F.pad(x, (0, 0, 1, 0))[:, :-1], x, F.pad(x, (0, 0, 0, 1))[:, 1:]], -1)
 
 
 def _halved(x: Tensor) -> Tensor:

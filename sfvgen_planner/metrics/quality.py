@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from sfvgen_planner.errors import BadVideo
-from sfvgen_planner.metrics.video import as_pair, as_video, extra
+from sfvgen_planner.metrics.video import LUMA, as_pair, as_video, extra
 
 SSIM_WINDOW = 11
 """Pixels on a side: of the Gaussian window of Wang et al. 2004."""
-
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def psnr(real: Any, fake: Any) -> Tensor:
@@ -35,7 +33,7 @@ def ssim(real: Any, fake: Any) -> Tensor:
 def gradient_energy(video: Any) -> Tensor:
     """Mean squared difference of neighbouring pixels' luminance in each frame, [B, T]."""
     x = as_video(video)
-    grey = x @ torch.tensor(_LUMA, dtype=x.dtype, device=x.device)
+    grey = x @ torch.tensor(LUMA, dtype=x.dtype, device=x.device)
     across, down = grey.diff(dim=3), grey.diff(dim=2)
     return across.square().mean(dim=(2, 3)) + down.square().mean(dim=(2, 3))
 

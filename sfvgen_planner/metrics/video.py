@@ -9,6 +9,9 @@ from torch import Tensor
 
 from sfvgen_planner.errors import BadVideo, MissingExtra
 
+LUMA = (0.299, 0.587, 0.114)
+"""How bright red, green and blue are."""
+
 
 def as_video(video: Any, what: str = "a video") -> Tensor:
     """float32 [B, T, h, w, 3] in [0, 1] from uint8 or float of that shape, an array or a tensor.
