@@ -20,8 +20,8 @@ from sfvgen_planner.world.codec import KLCodec
 
 CEILING = 48.13
 WITH_CUBES = ("push_cube", "cube_return")
-LEAST = 6
-"""pixels of a cube that is in the picture"""
+LEAST = 12
+"""pixels of a cube that is in the picture: of a face of 4 x 4, three quarters; less is a sliver behind a finger"""
 AROUND = 3
 """pixels on each side of a cube's place where it is looked for"""
 CHROMA = 0.12
