@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sfvgen_planner.data import Dataset, Windows
 from sfvgen_planner.learning.bodies import camera_of
@@ -16,6 +17,8 @@ from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
 
 Frames = NDArray[np.uint8]
+Imagined = Callable[[Tensor, Facts, Facts, Tensor], Tensor]
+"""(past latents, facts of the past, facts of what is to come, seeds) -> new latents"""
 BATCH = 25
 
 
@@ -52,6 +55,13 @@ class HeldOut:
     def told_others(self) -> "HeldOut":
         """The same, but each window with the actions of the one whose actions are farthest from its own."""
         return replace(self, window=replace(self.window, actions=self.window.actions[farthest_rows(self.actions)]))
+
+    def facts(self, world: WorldModel) -> tuple[Facts, Facts]:
+        """As a planner knows them: of the past pictures and poses, of what is to come actions."""
+        told = Facts.of_window(self.window, world.encoder.layout, self.body, self.camera)
+        everywhere = torch.ones(self.rows, dtype=torch.bool)
+        known = told[: self.past].withhold(actions=everywhere, texts=everywhere)
+        return known, told[self.past :].withhold(texts=everywhere)
 
     def part(self, rows: slice, past: int) -> "HeldOut":
         """Some of the windows, with less of the past."""
@@ -96,15 +106,21 @@ def longest(dataset: Dataset, past: int, most: int, count: int, behaviour: str =
 
 def dream(world: WorldModel, held: HeldOut, sampler: SamplerConfig) -> Dream:
     """Told the actions, but no words; poses are foreseen, not given. Row i's noise is keyed by i."""
+
+    def imagined(past: Tensor, known: Facts, new: Facts, seeds: Tensor) -> Tensor:
+        return world.dream(past, known, new, seeds, sampler).latents
+
+    return dream_by(imagined, world, held)
+
+
+def dream_by(imagined: Imagined, world: WorldModel, held: HeldOut) -> Dream:
+    """The same by any way from past latents, facts and seeds to new latents."""
     parts, finite = [], True
     for start in range(0, held.rows, BATCH):
         part = held.part(slice(start, start + BATCH), world.config.past)
-        told = Facts.of_window(part.window, world.encoder.layout, part.body, part.camera)
-        everywhere = torch.ones(told.rows, dtype=torch.bool)
-        known = told[: part.past].withhold(actions=everywhere, texts=everywhere)
+        known, new = part.facts(world)
         past = world.codec.encode(torch.from_numpy(part.seen))
-        seeds = torch.arange(told.rows) + start
-        latents = world.dream(past, known, told[part.past :].withhold(texts=everywhere), seeds, sampler).latents
+        latents = imagined(past, known, new, torch.arange(part.rows) + start)
         finite &= bool(latents.isfinite().all())
         parts.append(world.codec.decode(latents.nan_to_num()).numpy())
     return Dream(np.concatenate(parts), finite)

@@ -5,13 +5,10 @@ denoising steps; without it every candidate carries the whole window through eve
 so a fresh causal denoiser is measured, and both ways are checked to give equal frames.
 """
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from sfvgen_experiments.bench.timing import in_turns
 from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
 from sfvgen_planner.world.conditions import Conditions
 
@@ -54,7 +51,7 @@ def main(
         return output
 
     torch.testing.assert_close(shared(1), whole(1), rtol=1e-4, atol=1e-4)
-    taken = _in_turns(repeats, lambda: shared(steps), lambda: whole(steps))
+    taken = in_turns(repeats, lambda: shared(steps), lambda: whole(steps))
     cached, uncached = np.median(taken, axis=0)
     ratio = float(np.median(taken[:, 1] / taken[:, 0]))
     frames = candidates * NEW
@@ -69,17 +66,6 @@ def main(
     for name, value in result.items():
         print(f"{name:28}{value:10.2f}")
     return result
-
-
-def _in_turns(repeats: int, *ways: Callable[[], object]) -> NDArray[np.float64]:
-    """[repeats, ways] seconds."""
-    taken = np.empty((repeats, len(ways)))
-    for row in taken:
-        for column, way in enumerate(ways):
-            began = time.perf_counter()
-            way()
-            row[column] = time.perf_counter() - began
-    return taken
 
 
 def _conditions(config: CausalConfig, rows: int, frames: int, draw: torch.Generator) -> Conditions:

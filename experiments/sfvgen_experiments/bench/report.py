@@ -36,7 +36,7 @@ class Bar:
         if value is None:
             return f"{self.what}: not measured"
         wanted = f"at least {self.low:g}" if self.high == inf else f"{self.low:g} to {self.high:g}"
-        return f"{self.what}: {_cell(value, 2)}, {wanted} wanted: {'met' if self.met(value) else 'NOT MET'}"
+        return f"{self.what}: {cell(value, 2)}, {wanted} wanted: {'met' if self.met(value) else 'NOT MET'}"
 
 
 BARS = {
@@ -111,7 +111,7 @@ class OfSet:
         heads = "".join(f"{head:>16}" for head, _ in COLUMNS.values()) + (f"{'FVD(judge)':>14}" if judged else "")
         lines = [f"\n{name}: {self.windows} windows{reads}", f"{'':30}{heads}"]
         for arm, figures in self.arms.items():
-            cells = "".join(f"{_cell(getattr(figures, key), digits):>16}" for key, (_, digits) in COLUMNS.items())
+            cells = "".join(f"{cell(getattr(figures, key), digits):>16}" for key, (_, digits) in COLUMNS.items())
             lines.append(f"  {arm:28}{cells}" + (f"{figures.fvd.value:>14.3f}" if figures.fvd else ""))
         lines += [f"  {world}: {bar}" for world, found in self.worlds.items() for bar in found.told()]
         return "\n".join(lines)
@@ -145,12 +145,13 @@ class Together:
         first = next(iter(self.arms.values()))[0]
         warning = f" ({first.warning})" if first.warning else ""
         head = f"\n{first.name} of all {first.n} clips{warning}; halves of the real ones are {first.floor:.3f} apart"
-        return "\n".join([head, *(f"  {arm:28}{_cell(sure, 3):>16}" for arm, (_, sure) in self.arms.items())])
+        return "\n".join([head, *(f"  {arm:28}{cell(sure, 3):>16}" for arm, (_, sure) in self.arms.items())])
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor:
     return torch.cat([part for part in parts if part is not None])
 
 
-def _cell(value: Interval | None, digits: int) -> str:
+def cell(value: Interval | None, digits: int) -> str:
+    """A mean and half its interval's width."""
     return "-" if value is None else f"{value.mean:.{digits}f} ±{(value.high - value.low) / 2:.{digits}f}"
