@@ -32,8 +32,8 @@ class JudgeTraining:
     pairs: int = 3
     temperature: float = 0.1
     """of the contrast between places"""
-    phrase_weight: float = 0.5
-    place_weight: float = 0.5
+    phrase_weight: float = 0.3
+    place_weight: float = 0.3
     """where actions, each in units of its own variance, have 1"""
     network: JudgeConfig = field(default_factory=JudgeConfig)
     places: Places = field(default_factory=Places)
