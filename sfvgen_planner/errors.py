@@ -60,6 +60,10 @@ class BadCheckpoint(SfvgenError, ValueError):
     """Saved weights that are truncated, of another version, or not what they claim to be."""
 
 
+class BadMemory(SfvgenError, ValueError):
+    """A memory that does not fit this world, or a window that cannot be remembered."""
+
+
 class MissingExtra(SfvgenError, ImportError):
     """A package of an optional extra that is not installed; the hint is the pip line."""
 

@@ -1,0 +1,86 @@
+"""How a memory is written: a frozen value, with the paper's numbers and ours as presets."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from sfvgen_planner.errors import BadOption, UnknownName, closest
+from sfvgen_planner.world.schedule import DRAWS, Draw
+
+Variant = Literal["full", "original", "global", "frame", "off"]
+VARIANTS = ("full", "original", "global", "frame", "off")
+KINDS = {
+    "attention": r"blocks\.\d+\.[qkvo]|.*\.attn\d\.to_(q|k|v|out\.0)",
+    "mlp": r"blocks\.\d+\.(up|down)|.*\.ff\.net\.(0\.proj|2)",
+    "convolution": r".*\.resnets\.\d+\.conv\d",
+    "temporal_convolution": r".*\.temp_convs\.\d+\.conv\d\.\d",
+}
+"""Names for patterns that are often wanted, for both denoisers."""
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """The defaults are ours; `inf` bounds nothing."""
+
+    variant: Variant = "full"
+    """"full": the paper's local rule, past and new frames wholly noised, actions withheld; "original": the past is
+    given clean, the loss is on the new frames, actions are told; "global": windows of the whole history instead of the
+    last one; "frame": one past frame instead of all; "off": nothing is remembered"""
+    modules: tuple[str, ...] = ("attention", "mlp")
+    """kinds of layers, or patterns of whole layer names; each must match something"""
+    rank: int = 7
+    rate: float = 0.005
+    """of Adam, and so about how far a number moves in an update"""
+    updates: int = 8
+    """a chunk"""
+    draws: int = 4
+    """of noise and level, in each update"""
+    levels: Draw = "high"
+    """stratified over all draws of a chunk, row by row"""
+    address: bool = True
+    """is the world told where each token looks while it remembers"""
+    clip: float = 1.0
+    """a row's gradient is at most so long"""
+    anchor: float = 0.0
+    """an update first goes back towards the start by this share of the rate"""
+    replay: int = 2
+    """every so manieth update is one of an earlier window; 0: none"""
+    bound: float = 1.0
+    """of ||B A|| / ||W||, layer by layer"""
+    rise: float = 0.1
+    """a chunk is forgotten again if it raises the loss on a held-back draw by more than this share"""
+    seed: int = 0
+    """of the A factors, which all episodes share"""
+
+    def __post_init__(self) -> None:
+        for name, known in ((self.variant, VARIANTS), (self.levels, DRAWS)):
+            if name not in known:
+                raise UnknownName(f"a memory with {name!r}", "a known variant and way to draw", closest(name, known))
+        whole = min(self.rank, self.updates, self.draws, len(self.modules)) >= 1 and self.replay >= 0
+        if not whole or not (0 < self.rate < inf and 0 <= self.anchor * self.rate <= 1):
+            raise BadOption(
+                f"{self}", "layers, rank, updates, draws and a rate above 0, and anchor * rate up to 1", "See PRESETS."
+            )
+        if not (self.clip > 0 and self.bound > 0 and self.rise >= 0):
+            raise BadOption(
+                f"clip={self.clip}, bound={self.bound}, rise={self.rise}", "clip and bound above 0", "inf: none."
+            )
+
+
+DEFAULT = MemoryConfig()
+"""Ours: 242 KB of fp16 for a causal world of width 160 and depth 6."""
+PAPER = MemoryConfig(
+    modules=("attention",),
+    rank=32,
+    rate=0.0001,
+    updates=1,
+    draws=1,
+    levels="uniform",
+    address=False,
+    clip=inf,
+    replay=0,
+    bound=inf,
+    rise=inf,
+)
+"""One Adam step a chunk, on the whole window, without action or address."""
+PRESETS = {"default": DEFAULT, "paper": PAPER}

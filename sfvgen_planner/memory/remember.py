@@ -1,0 +1,174 @@
+"""Fast learning: a window is remembered by a few steps on low-rank factors; slow weights are never written.
+
+Every row draws its own noise, keyed by its seed and age, so a row learns the same in any company.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sfvgen_planner.memory.adam import Tensors, Trained, step
+from sfvgen_planner.memory.config import MemoryConfig
+from sfvgen_planner.memory.guard import bounded, sizes
+from sfvgen_planner.memory.start import check_fits
+from sfvgen_planner.memory.value import Memory, low_rank
+from sfvgen_planner.memory.window import Seen, check_seen
+from sfvgen_planner.world.diffusion import masked_loss
+from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.noise import keyed_noise, split
+from sfvgen_planner.world.schedule import draw_levels
+
+
+def remember(world: WorldModel, memory: Memory, window: Seen, earlier: Sequence[Seen] = ()) -> Memory:
+    """The memory with a window remembered; rows whose guard strikes, or of weight 0, are as they were.
+
+    earlier: windows of the same episodes, oldest first, for replay; where a row was in another episode then, its
+    weight there is 0. Windows of another length or past are passed over.
+    """
+    config = memory.config
+    check_fits(world, memory)
+    check_seen(window, memory.rows, world.shape)
+    if config.variant == "off":
+        return memory
+    # Whoever calls may be planning, without gradients; what is kept must not be inference tensors.
+    with torch.inference_mode(False):
+        now = cropped(window, config)
+        history = [old for one in earlier if (old := _fitting(one, now, memory, world))]
+        trained, draw = memory.trained, drawn(memory, now, history)
+        bound = sizes(world.denoiser, trained.weights) if config.bound < float("inf") else None
+        for update in range(config.updates):
+            shown = _shown([*history, now], draw.pick[:, update])
+            gradients = _gradients(world, trained.weights, config, shown, draw, update)
+            rate = config.rate * shown.weights.double()
+            trained = step(trained, gradients, rate, clip=config.clip, start=memory.start, anchor=config.anchor)
+            if bound is not None:
+                short = replace(trained, weights=bounded(trained.weights, bound, config.bound))
+                trained = short.where(rate > 0, trained)
+        if config.rise < float("inf"):
+            trained = _guarded(world, config, now, draw, memory.trained, trained)
+        return replace(memory, trained=trained)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """All that is drawn for a window: updates and, at the end, what is held back from them."""
+
+    level: Tensor
+    """float [M, updates + 1, draws]"""
+    pick: Tensor
+    """int64 [M, updates]: which window"""
+    keys: Tensor
+    """int64 [M * draws]"""
+    first: Tensor
+    """int64 [M * draws]"""
+
+    def noise(self, update: int, like: Tensor) -> Tensor:
+        """[M * draws, T, C, h, w]."""
+        channels, height, width = like.shape[2:]
+        return keyed_noise(
+            self.keys, self.first, like.shape[1], (channels, height, width), step=update, dtype=like.dtype
+        )
+
+
+def drawn(memory: Memory, window: Seen, history: Sequence[Seen] = ()) -> Draw:
+    """A function of each row's seed and age, and of how many earlier windows it has."""
+    config, device = memory.config, window.latents.device
+    keys = split(memory.seeds, config.draws + 1)
+    levels, picks = [], []
+    for row, (key, age) in enumerate(zip(keys[:, -1].tolist(), memory.trained.steps.tolist(), strict=True)):
+        draw = torch.Generator().manual_seed((key + age) % 2**63)
+        learned = draw_levels(config.levels, (config.updates * config.draws,), draw)
+        held = draw_levels(config.levels, (config.draws,), draw)
+        levels.append(torch.cat([learned, held]).reshape(config.updates + 1, config.draws))
+        own = [number for number, one in enumerate(history) if one.weights[row] > 0]
+        picks.append(torch.tensor([*own, len(history)])[_picks(config, len(own), draw)])
+    first = memory.trained.steps * window.frames
+    return Draw(
+        torch.stack(levels).to(device, window.latents.dtype),
+        torch.stack(picks),
+        keys[:, :-1].flatten(),
+        first.repeat_interleave(config.draws),
+    )
+
+
+def _picks(config: MemoryConfig, earlier: int, draw: torch.Generator) -> Tensor:
+    """int64 [updates]: which of so many earlier windows, or the window itself, which is the last."""
+    anyone = torch.randint(earlier + 1, (config.updates,), generator=draw)
+    if config.variant == "global":
+        return anyone
+    old = torch.randint(max(earlier, 1), (config.updates,), generator=draw)
+    turn = torch.arange(1, config.updates + 1) % max(config.replay, 1) == 0
+    return torch.where(turn & (config.replay > 0) & (earlier > 0), old, earlier)
+
+
+def _shown(windows: Sequence[Seen], pick: Tensor) -> Seen:
+    """Of each row the window it picked."""
+    last, numbers = windows[-1], pick.tolist()
+    if all(number == len(windows) - 1 for number in numbers):
+        return last
+    chosen = Seen.stack([windows[number].row(row) for row, number in enumerate(numbers)])
+    # A row that sits out now does so whatever it saw before.
+    return replace(chosen, weight=torch.where(last.weights > 0, chosen.weights, 0))
+
+
+def cropped(window: Seen, config: MemoryConfig) -> Seen:
+    """The frames a variant looks at, and what it is told of them."""
+    if config.variant == "frame" and window.past:
+        window = window.after(window.past - 1)
+    facts, everywhere = window.facts, torch.ones_like(window.facts.named)
+    if config.variant != "original":
+        facts = facts.withhold(actions=everywhere, texts=everywhere)
+    if not config.address:
+        facts = facts.withhold(poses=everywhere)
+    # Rows that sit out may be anything, even not finite; nothing of them must reach the arithmetic.
+    there = (window.weights > 0).reshape(-1, 1, 1, 1, 1)
+    return replace(window, latents=torch.where(there, window.latents.detach(), 0), facts=facts)
+
+
+def _fitting(old: Seen, now: Seen, memory: Memory, world: WorldModel) -> Seen | None:
+    check_seen(old, memory.rows, world.shape)
+    old = cropped(old, memory.config)
+    return old if (old.frames, old.past) == (now.frames, now.past) else None
+
+
+def losses(
+    world: WorldModel, weights: Tensors, config: MemoryConfig, window: Seen, noise: Tensor, level: Tensor
+) -> Tensor:
+    """[M]: each row's loss under its factors, over D draws: noise [M * D, T, C, h, w], level [M, D].
+
+    Past frames are noised like the new ones and count like them, but in the variant "original".
+    """
+    draws, past = level.shape[1], window.past if config.variant == "original" else 0
+    with torch.no_grad():
+        conditions = world.conditions(window.facts).repeat(draws)
+    clean = window.latents.repeat_interleave(draws, 0)
+    levels = level.reshape(-1, 1).repeat(1, window.frames)
+    levels[:, :past] = 0
+    process, new = world.config.process, (levels > 0)
+    answer = world.denoiser(process.noised(clean, noise, levels), levels, conditions, low_rank(weights, "in training"))
+    # Without a past nothing is copied; with one, a copy would teach nothing.
+    output = answer.output if answer.drawn is None else answer.drawn
+    return masked_loss(output, process.target(clean, noise, levels), new).reshape(-1, draws).mean(1)
+
+
+def _gradients(
+    world: WorldModel, weights: Tensors, config: MemoryConfig, window: Seen, draw: Draw, update: int
+) -> Tensors:
+    """Of the sum over rows: one backward gives each row its own, because no row's loss knows another's factors."""
+    with torch.enable_grad():
+        leaves = {name: value.detach().clone().requires_grad_() for name, value in weights.items()}
+        noise = draw.noise(update, window.latents)
+        total = losses(world, leaves, config, window, noise, draw.level[:, update]).sum()
+        return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
+
+
+@torch.no_grad()
+def _guarded(
+    world: WorldModel, config: MemoryConfig, window: Seen, draw: Draw, before: Trained, after: Trained
+) -> Trained:
+    """Rows for which the window became harder, on noise they have not learned from, forget it again."""
+    noise, level = draw.noise(config.updates, window.latents), draw.level[:, -1]
+    was, now = (losses(world, one.weights, config, window, noise, level) for one in (before, after))
+    return after.where(now.isfinite() & (now <= was * (1 + config.rise)), before)

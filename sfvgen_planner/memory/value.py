@@ -1,0 +1,114 @@
+"""A memory as a value: low-rank factors of M rows with all that is needed to go on writing them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from sfvgen_planner.errors import BadMemory
+from sfvgen_planner.memory.adam import Tensors, Trained
+from sfvgen_planner.memory.config import MemoryConfig
+from sfvgen_planner.world.lowrank import LowRank
+
+A, B = ".lora_A", ".lora_B"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What M episodes have seen; `remember` makes the next one."""
+
+    trained: Trained
+    """factors by layer name + `.lora_A` [M, r, in, ...] and `.lora_B` [M, out, r], their moments, updates so far"""
+    start: Tensors
+    """Theta_0 [1, ...]: what a row is reset to"""
+    seeds: Tensor
+    """int64 [M]: they key the noise each row is written with"""
+    config: MemoryConfig
+    world: str
+    """identity of the slow weights it was written beside"""
+
+    @property
+    def rows(self) -> int:
+        """M."""
+        return len(self.seeds)
+
+    @property
+    def numbers(self) -> int:
+        """In the factors of a row."""
+        return sum(value.numel() for value in self.start.values())
+
+    @cached_property
+    def version(self) -> str:
+        """Names the factors' content: equal factors, equal version."""
+        return digest(self.trained.weights)
+
+    @cached_property
+    def factors(self) -> LowRank:
+        """What the world takes: `world.dream(..., memory=memory.factors)`."""
+        return low_rank(self.trained.weights, self.version)
+
+    def reset(self, rows: Tensor) -> "Memory":
+        """New episodes begin in these rows (bool [M]): factors and moments as at the start; no other bit changes."""
+        check_mask(rows, self.rows)
+        fresh = Trained.fresh(
+            {name: value.repeat(self.rows, *[1] * (value.ndim - 1)) for name, value in self.start.items()}
+        )
+        return replace(self, trained=fresh.where(rows, self.trained))
+
+    def __getitem__(self, rows: slice) -> "Memory":
+        """Some of the rows."""
+        chosen = replace(self, trained=self.trained.each(lambda value: value[rows]), seeds=self.seeds[rows])
+        if chosen.rows == 0:
+            raise BadMemory(f"rows {rows} of {self.rows}", "one row or more", "Slice within the rows.")
+        return chosen
+
+    @staticmethod
+    def stack(parts: Sequence["Memory"]) -> "Memory":
+        """The rows of several, which must be of one world, config and start."""
+        if not parts:
+            raise BadMemory("no memories", "one or more", "Begin with start().")
+        one = parts[0]
+        alike = ((part.config, part.world, digest(part.start)) for part in parts)
+        if any(told != (one.config, one.world, digest(one.start)) for told in alike):
+            raise BadMemory("memories of different worlds, configs or starts", "one of each", "Keep them apart.")
+        weights, first, second = (
+            {name: torch.cat([part.trained.tensors[which][name] for part in parts]) for name in one.start}
+            for which in range(3)
+        )
+        steps = torch.cat([part.trained.steps for part in parts])
+        return replace(
+            one, trained=Trained(weights, first, second, steps), seeds=torch.cat([part.seeds for part in parts])
+        )
+
+
+def low_rank(weights: Tensors, version: str) -> LowRank:
+    """Weights by PEFT's names as factors by layer."""
+    down = {name.removesuffix(A): value for name, value in weights.items() if name.endswith(A)}
+    return LowRank(down, {name: weights[name + B] for name in down}, version)
+
+
+def named(factors: LowRank) -> dict[str, Tensor]:
+    """And back."""
+    return {
+        key: value
+        for name in factors.down
+        for key, value in ((name + A, factors.down[name]), (name + B, factors.up[name]))
+    }
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """A short name for the content."""
+    known = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        known.update(name.encode())
+        known.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return known.hexdigest()[:16]
+
+
+def check_mask(rows: Tensor, count: int) -> None:
+    """A mask of rows is bool [M]."""
+    if rows.dtype != torch.bool or tuple(rows.shape) != (count,):
+        raise BadMemory(f"rows {rows.dtype} {list(rows.shape)}", f"bool [{count}]", "Say of each row whether.")
