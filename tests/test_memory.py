@@ -9,7 +9,7 @@ from memory_fakes import SMALL, config_for, seen, world_of
 
 from sfvgen_planner.errors import BadMemory, BadOption, UnknownName
 from sfvgen_planner.memory import DEFAULT, PAPER, Memory, MemoryConfig, Seen, merged, remember, start
-from sfvgen_planner.memory.config import VARIANTS
+from sfvgen_planner.memory.config import KINDS, VARIANTS
 from sfvgen_planner.memory.guard import shares, sizes
 from sfvgen_planner.memory.remember import cropped, drawn, losses
 from sfvgen_planner.memory.start import identity, layers
@@ -237,6 +237,21 @@ def test_sizes_of_the_presets() -> None:
     assert (PAPER.rank, PAPER.rate, PAPER.updates, PAPER.address) == (32, 1e-4, 1, False)
     world = world_of()
     assert start(world, SMALL, 3).numbers == 2 * 3 * (4 * (32 + 32) + 2 * (32 + 128))
+
+
+def test_kinds_of_layers_of_the_video_unet() -> None:
+    """Every kind finds its own, and no layer is of two kinds."""
+    world, transformer = world_of("unet3d"), "unet.mid_block.temp_attentions.0.transformer_blocks.0"
+    expected = {
+        "attention": f"{transformer}.attn1.to_out.0",
+        "mlp": f"{transformer}.ff.net.0.proj",
+        "convolution": "unet.mid_block.resnets.0.conv2",
+        "temporal_convolution": "unet.mid_block.temp_convs.0.conv4.3",
+    }
+    found = {kind: set(layers(world, (kind,))) for kind in KINDS}
+    assert all(name in found[kind] for kind, name in expected.items())
+    assert sum(map(len, found.values())) == len(set().union(*found.values()))
+    assert set(layers(world, tuple(KINDS))) == set().union(*found.values())
 
 
 def test_bad_input_is_named_and_the_memory_unharmed() -> None:
