@@ -113,6 +113,21 @@ def test_what_may_be_copied_is_asked_to_be_drawn_as_well(sets: list[LatentSet]) 
     assert float(loss.detach()) == pytest.approx((figures["diffusion"] + figures["drawn"]) / 2 + 0.1 * heads, rel=1e-5)
 
 
+def test_half_precision_is_for_the_denoiser_alone(sets: list[LatentSet]) -> None:
+    """A world once learned no poses: ways of 64 steps were added up in bfloat16."""
+    world = tiny_world(process="clean")
+    batch = next(one for one in batches(sets) if one.past and len(one.latents) > 1)
+    exact = SlowLoss(world, 0.1)(batch)[1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen: list[torch.dtype] = []
+        handle = world.denoiser.out.register_forward_hook(lambda module, given, answer: seen.append(answer.dtype))
+        half = SlowLoss(world, 0.1)(batch)[1]
+        handle.remove()
+    assert seen == [torch.bfloat16]
+    assert (half["pose"], half["inverse"]) == (exact["pose"], exact["inverse"])
+    assert half["diffusion"] == pytest.approx(exact["diffusion"], rel=0.02)
+
+
 def test_what_lies_in_the_past_is_not_asked_for(sets: list[LatentSet]) -> None:
     """No gradient comes from predictions on given frames."""
     world = tiny_world()

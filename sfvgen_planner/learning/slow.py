@@ -14,6 +14,8 @@ from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import Run, RunConfig, Step
 from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.world.conditions import Conditions
+from sfvgen_planner.world.denoiser import Denoised
 from sfvgen_planner.world.diffusion import masked_loss
 from sfvgen_planner.world.dropout import DropRates, drop
 from sfvgen_planner.world.facts import Facts
@@ -148,12 +150,18 @@ class SlowLoss(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Scalar loss, and its parts."""
-        world, past = self.world, batch.past
-        new = torch.arange(batch.latents.shape[1], device=batch.latents.device) >= past
-        process = world.config.process
-        conditions = world.conditions(batch.facts)
+        world, process = self.world, self.world.config.process
         noisy = process.noised(batch.latents + batch.disturbance, batch.noise, batch.level)
+        # Half precision is for the denoiser alone: a direction or a way of 64 steps in it means nothing.
+        with torch.autocast(noisy.device.type, enabled=False):
+            conditions = world.conditions(batch.facts)
         answer = world.denoiser(noisy, batch.level, conditions)
+        with torch.autocast(noisy.device.type, enabled=False):
+            return self._judged(batch, answer, conditions)
+
+    def _judged(self, batch: Batch, answer: Denoised, conditions: Conditions) -> tuple[Tensor, dict[str, float]]:
+        world, process, past = self.world, self.world.config.process, batch.past
+        new = torch.arange(batch.latents.shape[1], device=batch.latents.device) >= past
         target = process.target(batch.latents, batch.noise, batch.level)
         weight, asked = evened(batch.latents, past), new.expand(batch.level.shape)
         diffusion = (masked_loss(answer.output, target, asked) * weight).mean()
@@ -164,7 +172,8 @@ class SlowLoss(nn.Module):
             # What is copied teaches nothing about drawing, so the drawing is asked for as well.
             drawn = (masked_loss(answer.drawn, target, asked) * weight).mean()
             figures["drawn"], total = float(drawn.detach()), (diffusion + drawn) / 2
-        logits = world.outcome.logits(answer.features[:, past:], conditions.frame[:, past:], batch.truth.embodiment)
+        features = answer.features[:, past:].to(conditions.frame.dtype)
+        logits = world.outcome.logits(features, conditions.frame[:, past:], batch.truth.embodiment)
         told = (batch.rewards[:, past:], batch.success[:, past:], batch.terminated[:, past:])
         parts = {
             "outcome": world.outcome.loss(logits, *told).mean(),

@@ -209,7 +209,9 @@ class CausalDenoiser(nn.Module):
 
     def _turns(self, address: Tensor, before: int) -> Tensor:
         """Of addresses [R, T, n, F]: [R, 1, T * n, 2, d / 2] cosines and sines that keys and queries turn by."""
-        config, frames, view = self.config, address.shape[1], self.look(address)
+        config, frames = self.config, address.shape[1]
+        with torch.autocast(address.device.type, enabled=False):  # an angle has no small errors
+            view = self.look(address)
         rates = torch.linspace(0, -math.log(64.0), config.pairs[1], device=address.device, dtype=address.dtype).exp()
         time = torch.arange(before, before + frames, device=address.device, dtype=address.dtype)[:, None, None] * rates
         angles = torch.cat([view, time.expand(*view.shape[:3], -1)], -1).flatten(1, 2)[:, None]
