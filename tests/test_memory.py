@@ -72,6 +72,16 @@ def test_a_chunk_becomes_easier_on_the_same_noise(kind: str, process: str) -> No
     assert (less < was).all()
 
 
+def test_a_cache_made_before_remembering_is_refused_after_it() -> None:
+    world = world_of()
+    window, memory = seen(world, 1), start(world, SMALL, 1)
+    told = world.conditions(window.facts)
+    cache = world.denoiser.prefill(window.latents[:, :2], told[:2], memory.factors)
+    after = remember(world, memory, window).factors
+    with pytest.raises(BadOption, match="prefill"):
+        world.denoiser.denoise(cache, window.latents[:, 2:], window.latents.new_ones(1, 4), told[2:], after)
+
+
 def test_remembering_repeats_itself_and_knows_its_seed() -> None:
     world = world_of()
     window = seen(world, 1)

@@ -104,7 +104,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     known = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         known.update(name.encode())
-        known.update(value.detach().cpu().contiguous().numpy().tobytes())
+        known.update(value.detach().cpu().flatten().view(torch.uint8).numpy().data)
     return known.hexdigest()[:16]
 
 
