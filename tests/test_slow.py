@@ -180,6 +180,24 @@ def test_it_learns(sets: list[LatentSet], tmp_path: Path) -> None:
     assert np.mean(losses[-15:]) < 0.85 * np.mean(losses[:15])
 
 
+def test_a_finished_world_can_sharpen_its_poses_alone(sets: list[LatentSet], tmp_path: Path) -> None:
+    world, before = tiny_world(), tiny_world().state_dict()
+    config = SlowConfig(batch=2, past=2, ways=4, poses_only=True)
+    losses: list[float] = []
+    after = train_world(
+        world,
+        sets,
+        tmp_path,
+        RunConfig(60, 3e-3, warmup=2, average=0.9),
+        config,
+        listen=lambda step: losses.append(step.loss),
+    )
+    changed = {name for name, value in after.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("pose_head.") for name in changed)
+    assert np.mean(losses[-20:]) < np.mean(losses[:20])
+
+
 def test_the_codec_is_not_trained(sets: list[LatentSet], tmp_path: Path) -> None:
     trained, _ = train(sets, tmp_path, 3, 99)
     assert trained is not None

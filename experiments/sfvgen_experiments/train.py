@@ -56,6 +56,7 @@ class Train:
     episodes: int | None = None
     codec: str = "outputs/codec"
     init: str | None = None
+    poses_only: bool = False
     out: str = "outputs/world"
     kind: Literal["causal", "unet3d"] = "causal"
     process: str = "clean"
@@ -116,7 +117,15 @@ def main(config: Train) -> None:
                 mean.to(next(world.parameters()).device)
                 samples.write(mean, folder / "samples" / f"step_{bar.number:06d}.mp4")
 
-        train_world(world, latents, folder, run, SlowConfig(batch=config.batch), listen=bar.hear, saved=show)
+        train_world(
+            world,
+            latents,
+            folder,
+            run,
+            SlowConfig(batch=config.batch, poses_only=config.poses_only),
+            listen=bar.hear,
+            saved=show,
+        )
 
 
 def start(config: Train, datasets: Sequence[Dataset]) -> WorldModel:

@@ -51,9 +51,13 @@ class SlowConfig:
     """the past is disturbed by up to so much noise: dreams continue dreams, which are never quite clean"""
     heads: float = 0.1
     """weight of each head's loss"""
+    ways: int = 32
+    """windows that the pose head learns from: cheap beside pictures, and with 2 long ones it never heard actions"""
+    poses_only: bool = False
+    """nothing but the pose head learns: what a finished world foresees can go on being sharpened"""
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.past < 1 or not 0 <= self.single + self.whole <= 1:
+        if min(self.batch, self.past, self.ways) < 1 or not 0 <= self.single + self.whole <= 1:
             raise BadOption(f"{self}", "a batch, a past, and shares that sum to at most 1", "See SlowConfig.")
 
 
@@ -136,21 +140,25 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
         raise BadOption(f"no episode of {least} frames", "a past and a chunk at least", "Record longer episodes.")
     chunks = int(rng.choice(possible))
     long, length = fitting[chunks], config.past + FRAMES_PER_CHUNK * chunks
-    rows = max(1, config.batch // chunks)
-    parts = [long[int(i)].sample(rng, 1, length) for i in rng.integers(len(long), size=rows)]
+    shares = rng.multinomial(config.ways, [1 / len(long)] * len(long))
+    parts = [one.sample(rng, int(n), length) for one, n in zip(long, shares, strict=True) if n]
     return Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
 
 
 class SlowLoss(nn.Module):
     """The loss as a module's forward, so that every process' gradients meet."""
 
-    def __init__(self, world: WorldModel, heads: float) -> None:
+    def __init__(self, world: WorldModel, heads: float, poses_only: bool = False) -> None:
         super().__init__()
-        self.world, self.heads = world, heads
+        self.world, self.heads, self.poses_only = world, heads, poses_only
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Scalar loss, and its parts."""
         world, process = self.world, self.world.config.process
+        if self.poses_only:
+            with torch.autocast(batch.latents.device.type, enabled=False):
+                poses = self._poses(batch.motion)
+            return poses, {"pose": float(poses.detach())}
         noisy = process.noised(batch.latents + batch.disturbance, batch.noise, batch.level)
         # Half precision is for the denoiser alone: a direction or a way of 64 steps in it means nothing.
         with torch.autocast(noisy.device.type, enabled=False):
@@ -225,7 +233,10 @@ def train_world(
 ) -> WorldModel:
     """Trains; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
     accelerator = run.accelerator()
-    running = Run(SlowLoss(world, config.heads), run, folder, accelerator, world.denoiser.matrices)
+    if config.poses_only:
+        world.requires_grad_(False).pose_head.requires_grad_(True)
+    inner = [] if config.poses_only else world.denoiser.matrices
+    running = Run(SlowLoss(world, config.heads, config.poses_only), run, folder, accelerator, inner)
 
     def loss(model: nn.Module, step: int, process: int) -> tuple[Tensor, dict[str, float]]:
         batch = draw_batch(sets, world.encoder.layout, config, (run.seed, step, process))

@@ -16,6 +16,8 @@ from sfvgen_planner.metrics.judge_layout import Layout, TaskLayout
 
 FORMAT_VERSION = 1
 WEIGHTS, FACTS = "judge.safetensors", "judge.json"
+SHIPPED = Path(__file__).parents[1] / "pretrained" / "judge"
+"""The judge that comes with the package."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ def save_judge(judge: Judge, folder: Path | str, card: dict[str, Any]) -> str:
     return judge.identity
 
 
-def load_judge(folder: Path | str, device: torch.device | str) -> LoadedJudge:
-    """The judge of this folder, ready to look: no gradients, eval mode. Anything changed in it is refused."""
-    folder = Path(folder)
+def load_judge(folder: Path | str | None = None, device: torch.device | str = "cpu") -> LoadedJudge:
+    """The judge of this folder, or the shipped one: no gradients, eval mode. Anything changed in it is refused."""
+    folder = SHIPPED if folder is None else Path(folder)
     hint = "Copy the folder again, or train a judge: sfvgen train-judge"
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))

@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 
 
 def main(
-    world: str = "outputs/world/world",
+    world: str | None = None,
     data: tuple[str, ...] = (),
     windows: int = 4,
     threads: int = 2,

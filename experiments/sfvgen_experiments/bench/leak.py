@@ -29,7 +29,7 @@ BATCH = 10
 
 
 def main(
-    world: str = "outputs/world/world",
+    world: str | None = None,
     data: tuple[str, ...] = (),
     windows: int = 50,
     level: float = 0.5,

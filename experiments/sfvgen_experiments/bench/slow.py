@@ -24,7 +24,7 @@ from sfvgen_planner.metrics.judge import Judge
 from sfvgen_planner.metrics.judge_file import load_judge
 from sfvgen_planner.metrics.statistics import Interval, paired_difference
 from sfvgen_planner.types import FRAMES_PER_CHUNK
-from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.model import SHIPPED, WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
 
 COPY = "copy last"
@@ -43,9 +43,9 @@ class Plan:
 
 
 def main(
-    worlds: tuple[str, ...] = ("outputs/world/world",),
+    worlds: tuple[str, ...] = (),
     data: tuple[str, ...] = (),
-    judge: str = "",
+    judge: str | None = None,
     windows: int = 200,
     long: int = 32,
     steps: int = 4,
@@ -56,14 +56,14 @@ def main(
 ) -> dict[str, Any]:
     """Prints figures with 95 % intervals and whether each bar is met, writes JSON, returns it."""
     torch.set_num_threads(threads)
-    if not data or not worlds or min(windows, long) < 2:
+    if not data or min(windows, long) < 2:
         raise BadOption(
-            f"{len(worlds)} worlds, {len(data)} data sets, {windows} windows, {long} long ones",
-            "worlds=[folder,...] data=[folder,...] of the test split, 2 windows of each length or more",
+            f"{len(data)} data sets, {windows} windows, {long} long ones",
+            "data=[folder,...] of the test split, 2 windows of each length or more",
             "Record some: sfvgen collect split=test.",
         )
-    looking = load_judge(judge, "cpu").judge if judge else None
-    models = named(worlds)
+    looking = None if judge == "" else load_judge(judge).judge
+    models = named(worlds or (str(SHIPPED),))
     plan = Plan(windows, long, behaviour, SamplerConfig(steps, guidance=guidance), looking)
     rows: dict[str, OfSet] = {}
     for folder in data:
@@ -73,8 +73,8 @@ def main(
     together = Together.of(list(rows.values()), looking)
     print(together.told())
     result = {
-        "worlds": {name: {"folder": folder} for name, folder in zip(models, worlds, strict=True)},
-        "judge": looking and {"folder": judge, "sha256": looking.identity},
+        "worlds": {name: {"folder": folder} for name, folder in zip(models, worlds or ("shipped",), strict=True)},
+        "judge": looking and {"folder": judge or "shipped", "sha256": looking.identity},
         "asked": {"windows": windows, "long": long, "steps": steps, "guidance": guidance, "behaviour": behaviour},
         "rows": rows,
         "together": together,

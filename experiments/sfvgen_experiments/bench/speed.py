@@ -37,9 +37,9 @@ WANTED = 40
 
 
 def main(
-    world: str = "outputs/world/world",
+    world: str | None = None,
     data: tuple[str, ...] = (),
-    judge: str = "",
+    judge: str | None = None,
     candidates: int = 32,
     steps: tuple[int, ...] = (1, 2, 4),
     guidance: float = 1.0,
@@ -56,7 +56,7 @@ def main(
             "data=[folder,...] of the test split, 1 or more of each, 2 windows or more",
             "Record some: sfvgen collect split=test.",
         )
-    model, looking = WorldModel.from_pretrained(world), load_judge(judge, "cpu").judge if judge else None
+    model, looking = WorldModel.from_pretrained(world), None if judge == "" else load_judge(judge).judge
     sets = {Path(folder).name: held_out(folder) for folder in data}
     samplers = {f"{count} steps" if count > 1 else "1 step": SamplerConfig(count) for count in steps}
     paper = as_in_the_paper(model, guidance)
