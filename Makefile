@@ -39,6 +39,7 @@ demo: $(STAMP)  ## record ten episodes of each task and write outputs/demo/index
 
 # The shipped world: what it saw, how long it was trained. Every step goes on where it was killed.
 RUN ?= outputs/world-run
+PRECISION ?= bf16
 SETS := reach push_cube push_sweep cube_return cube_sweep lane_keep route_return
 comma := ,
 empty :=
@@ -55,8 +56,9 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(call record,lane_keep,250,lane_keep,1,fixed)
 	$(call record,route_return,100,route_return,1,fixed)
 	$(BIN)/sfvgen train-codec 'data=$(LIST)' out=$(RUN)/codec steps=7000
-	$(BIN)/sfvgen train 'data=$(LIST)' codec=$(RUN)/codec out=$(RUN)/world episodes=100 steps=6000 rate=0.002
-	$(BIN)/sfvgen pack world=$(RUN)/world/world out=sfvgen_planner/pretrained/world
+	$(BIN)/sfvgen train 'data=$(LIST)' codec=$(RUN)/codec out=$(RUN)/world episodes=100 steps=3800 rate=0.002 precision=$(PRECISION)
+	$(BIN)/sfvgen train 'data=$(LIST)' init=$(RUN)/world/world out=$(RUN)/poses episodes=100 steps=1600 rate=0.002 poses_only=true
+	$(BIN)/sfvgen pack world=$(RUN)/poses/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

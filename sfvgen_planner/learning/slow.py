@@ -54,7 +54,7 @@ class SlowConfig:
     ways: int = 32
     """windows that the pose head learns from: cheap beside pictures, and with 2 long ones it never heard actions"""
     poses_only: bool = False
-    """nothing but the pose head learns: what a finished world foresees can go on being sharpened"""
+    """nothing learns but the pose head and how actions are read: a finished world's foresight can be sharpened"""
 
     def __post_init__(self) -> None:
         if min(self.batch, self.past, self.ways) < 1 or not 0 <= self.single + self.whole <= 1:
@@ -234,7 +234,10 @@ def train_world(
     """Trains; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
     accelerator = run.accelerator()
     if config.poses_only:
-        world.requires_grad_(False).pose_head.requires_grad_(True)
+        learning = [p for part in (world.pose_head, world.encoder) for p in part.parameters() if p.requires_grad]
+        world.requires_grad_(False)
+        for parameter in learning:
+            parameter.requires_grad_(True)
     inner = [] if config.poses_only else world.denoiser.matrices
     running = Run(SlowLoss(world, config.heads, config.poses_only), run, folder, accelerator, inner)
 
