@@ -191,7 +191,7 @@ def test_worlds_side_by_side(tests: Dataset, tmp_path: Path, capsys: pytest.Capt
     for folder in folders:
         tiny_world(Path(folder).name).save_pretrained(folder)
     data, out = (str(tests.root),), str(tmp_path / "bench" / "slow.json")
-    options = {"windows": 4, "long": 2, "steps": 1, "threads": 1, "out": out}
+    options = {"judge": "", "windows": 4, "long": 2, "steps": 1, "threads": 1, "out": out}
     result = slow.main(folders, data, **options)  # type: ignore[arg-type]
     assert result == json.loads(Path(out).read_text())
     assert result["worlds"]["unet3d"] == {"folder": folders[1]}

@@ -52,7 +52,7 @@ def test_every_arm_has_its_speed_and_its_figures(
     tiny_world().save_pretrained(tmp_path / "world")
     data, out = (str(tests.root),), str(tmp_path / "speed.json")
     world = str(tmp_path / "world")
-    result = speed.main(world, data, candidates=5, steps=(1, 2), repeats=2, windows=3, threads=1, out=out)
+    result = speed.main(world, data, "", candidates=5, steps=(1, 2), repeats=2, windows=3, threads=1, out=out)
     assert result == json.loads(Path(out).read_text())
     arms = {"1 step", "2 steps", "as in the paper"}
     assert set(result["rollouts_per_second"]) == set(result["rows"]["toys"]["arms"]) == arms
