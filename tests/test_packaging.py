@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import sfvgen_envs
+from sfvgen_planner.metrics.judge_file import load_judge
+from sfvgen_planner.world.model import SHIPPED, WorldModel
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("sfvgen_planner", "sfvgen_envs", "sfvgen_agents", "sfvgen_configs", "sfvgen_experiments")
 
@@ -36,6 +40,20 @@ def test_wheel_installs_only_prefixed_packages(tmp_path: Path) -> None:
     assert configs
     assert configs <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    shipped = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "sfvgen_planner/pretrained").rglob("*") if path.is_file()
+    }
+    assert shipped <= set(names)
+
+
+def test_what_is_shipped_is_small_and_knows_all_tasks() -> None:
+    files = [path for path in SHIPPED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 16 * 2**20
+    assert not [path for path in files if path.suffix not in (".json", ".safetensors", ".md")]
+    world, judge = WorldModel.from_pretrained(), load_judge()
+    assert {body.name for body in world.encoder.layout.embodiments} == set(sfvgen_envs.TASKS)
+    assert {task.task for task in judge.judge.layout.tasks} == set(sfvgen_envs.TASKS.values())
+    assert judge.card["run"]["steps"] > 0
 
 
 def test_importing_the_environments_loads_neither_torch_nor_mujoco() -> None:
