@@ -69,6 +69,8 @@ def test_read_again_it_says_the_same(tmp_path: Path) -> None:
     written.save_pretrained(tmp_path)
     read = KLCodec.from_pretrained(tmp_path)
     assert torch.equal(read.encode(frames(2)), written.encode(frames(2)))
+    read.save_pretrained(tmp_path / "again")
+    assert str(tmp_path) not in (tmp_path / "again" / "vae" / "config.json").read_text()
     assert not list(tmp_path.rglob("*.bin"))
 
 

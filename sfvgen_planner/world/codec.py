@@ -182,6 +182,10 @@ class KLCodec(nn.Module):
         """`vae/` in diffusers' own format, `codec.json` and the linear code beside it."""
         folder = Path(folder)
         self.vae.save_pretrained(folder / "vae")
+        config = folder / "vae" / "config.json"
+        told = json.loads(config.read_text())
+        told.pop("_name_or_path", None)  # where it was loaded from is nobody's business
+        config.write_text(json.dumps(told, indent=2))
         if self.linear is not None:
             save_file(self.linear.state_dict(), folder / LINEAR)
         facts = {"fold": self.fold, "mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
