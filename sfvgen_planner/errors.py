@@ -64,6 +64,10 @@ class BadMemory(SfvgenError, ValueError):
     """A memory that does not fit this world, or a window that cannot be remembered."""
 
 
+class NoPlan(SfvgenError, ValueError):
+    """A search in which every candidate had to be dropped."""
+
+
 class MissingExtra(SfvgenError, ImportError):
     """A package of an optional extra that is not installed; the hint is the pip line."""
 

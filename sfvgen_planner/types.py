@@ -117,6 +117,10 @@ class Rollout:
     """uint8 [B, N, T, h, w, 3], where somebody decoded them"""
     latents: Array | None = None
     """float [B, N, T, C, h, w], where a learned world dreamt them"""
+    doubt: Array | None = None
+    """float [B, N, T]: how much several dreams of the same differ, where somebody dreamt several"""
+    actions: Actions | None = None
+    """what leads there, where a planner noted it"""
 
 
 Imagine: TypeAlias = Callable[[Context, Actions], Rollout]
@@ -133,3 +137,7 @@ class Plan:
     """float [B]"""
     rollout: Rollout
     """what it expects to happen, N = 1"""
+    warm: Any = None
+    """what the next plan may begin from; the planner's own"""
+    trace: Any = None
+    """how it was found: `planning.search.Trace`"""

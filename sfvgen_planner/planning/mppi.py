@@ -1,0 +1,67 @@
+"""Model predictive path integral control: candidates around a mean, averaged by the exponent of their scores."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.planning.noise import Noise, coloured
+from sfvgen_planner.planning.solver import Gaussian, Values, moved, unknown
+from sfvgen_planner.planning.space import Floats, Space
+
+
+@dataclass(frozen=True)
+class MPPI:
+    """Scores are measured in their own spread among the candidates, so the temperature needs no units."""
+
+    temperature: float = 0.3
+    """small: the best alone counts; large: all alike"""
+    spread: float = 0.5
+    """of the candidates, in half ranges"""
+    colour: float = 1.0
+    """of the noise, as in ICEM"""
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0 or self.spread <= 0 or not 0 <= self.colour <= 4:
+            raise BadOption(f"{self}", "temperature and spread above 0, colour 0 to 4", "Leave the defaults.")
+
+    def rounds(self, space: Space, asked: int) -> int:
+        """As asked."""
+        return asked
+
+    def begin(self, space: Space, rows: int) -> Gaussian:
+        """Around the middle."""
+        return unknown(space.vectors(), rows, self.spread)
+
+    def propose(self, space: Space, state: Gaussian, count: int, noise: Noise) -> Values:
+        """[B, N, H, A]; the mean itself is the first of them."""
+        drawn = coloured(noise.normal(count, 2 * space.horizon, len(space.low)), self.colour)
+        drawn[:, :1] = 0
+        return space.clip(state.mean[:, None] + state.spread[:, None] * drawn)
+
+    def improve(self, space: Space, state: Gaussian, values: Values, scores: Floats) -> Gaussian:
+        """The weighted mean; a row whose candidates were all dropped stays as it was."""
+        weights = softened(scores, self.temperature)
+        found = weights.sum(1) > 0
+        mean = np.einsum("bn,bnha->bha", weights, values)
+        return replace(state, mean=np.where(found[:, None, None], mean, state.mean))
+
+    def answer(self, space: Space, state: Gaussian) -> Values | None:
+        """The mean."""
+        return state.mean[:, None]
+
+    def shifted(self, space: Space, state: Gaussian, steps: int) -> Gaussian:
+        """The mean goes on."""
+        return replace(state, mean=moved(state.mean, steps, 1))
+
+
+def softened(scores: Floats, temperature: float) -> Floats:
+    """[B, N] weights that add up to 1; all 0 where no score is finite."""
+    there = np.isfinite(scores)
+    held = np.where(there, scores, 0.0)
+    count = np.maximum(there.sum(1, keepdims=True), 1)
+    mean = held.sum(1, keepdims=True) / count
+    spread = np.sqrt((np.square(held - mean) * there).sum(1, keepdims=True) / count)
+    top = np.where(there, scores, -np.inf).max(1, keepdims=True, initial=-1e300)
+    raised = np.exp((held - top) / (temperature * spread + 1e-12)) * there
+    return np.asarray(raised / np.maximum(raised.sum(1, keepdims=True), 1e-300))
