@@ -5,25 +5,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sfvgen_planner.errors import BadOption
+from sfvgen_planner.planning.cem import elite_count
 from sfvgen_planner.planning.noise import Noise, coloured
-from sfvgen_planner.planning.solver import Gaussian, Values, moved, unknown
+from sfvgen_planner.planning.solver import Gaussian, Values, at, best, moved, unknown
 from sfvgen_planner.planning.space import Floats, Space
 
 
 @dataclass(frozen=True)
 class MPPI:
-    """Scores are measured in their own spread among the candidates, so the temperature needs no units."""
+    """Only elites count, and the unit of the temperature is the spread of their scores: a few disasters change nothing."""
 
-    temperature: float = 0.3
-    """small: the best alone counts; large: all alike"""
+    temperature: float = 0.5
+    """small: the best alone counts; large: all elites alike"""
+    elites: float = 0.25
+    """the share of candidates that counts"""
     spread: float = 0.5
     """of the candidates, in half ranges"""
+    shrink: float = 0.8
+    """each round's spread is so many times the one before; a new plan begins with all of it"""
     colour: float = 1.0
     """of the noise, as in ICEM"""
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0 or self.spread <= 0 or not 0 <= self.colour <= 4:
-            raise BadOption(f"{self}", "temperature and spread above 0, colour 0 to 4", "Leave the defaults.")
+        shares = 0 < self.shrink <= 1 and 0 < self.elites <= 1
+        if self.temperature <= 0 or self.spread <= 0 or not 0 <= self.colour <= 4 or not shares:
+            raise BadOption(
+                f"{self}", "temperature and spread above 0, shares up to 1, colour 0 to 4", "Leave the defaults."
+            )
 
     def rounds(self, space: Space, asked: int) -> int:
         """As asked."""
@@ -41,10 +49,12 @@ class MPPI:
 
     def improve(self, space: Space, state: Gaussian, values: Values, scores: Floats) -> Gaussian:
         """The weighted mean; a row whose candidates were all dropped stays as it was."""
-        weights = softened(scores, self.temperature)
+        chosen = best(scores, elite_count(values.shape[1], self.elites))
+        weights = softened(np.take_along_axis(scores, chosen, 1), self.temperature)
         found = weights.sum(1) > 0
-        mean = np.einsum("bn,bnha->bha", weights, values)
-        return replace(state, mean=np.where(found[:, None, None], mean, state.mean))
+        mean = np.einsum("bn,bnha->bha", weights, at(values, chosen))
+        mean = np.where(found[:, None, None], mean, state.mean)
+        return replace(state, mean=mean, spread=self.shrink * state.spread)
 
     def answer(self, space: Space, state: Gaussian) -> Values | None:
         """The mean."""
@@ -52,7 +62,7 @@ class MPPI:
 
     def shifted(self, space: Space, state: Gaussian, steps: int) -> Gaussian:
         """The mean goes on."""
-        return replace(state, mean=moved(state.mean, steps, 1))
+        return replace(unknown(space, len(state.mean), self.spread), mean=moved(state.mean, steps, 1))
 
 
 def softened(scores: Floats, temperature: float) -> Floats:
@@ -62,6 +72,7 @@ def softened(scores: Floats, temperature: float) -> Floats:
     count = np.maximum(there.sum(1, keepdims=True), 1)
     mean = held.sum(1, keepdims=True) / count
     spread = np.sqrt((np.square(held - mean) * there).sum(1, keepdims=True) / count)
-    top = np.where(there, scores, -np.inf).max(1, keepdims=True, initial=-1e300)
-    raised = np.exp((held - top) / (temperature * spread + 1e-12)) * there
+    top = np.where(there, scores, -np.inf).max(1, keepdims=True)
+    below = np.where(there, scores - np.where(np.isfinite(top), top, 0.0), -np.inf)
+    raised = np.exp(below / (temperature * spread + 1e-12))
     return np.asarray(raised / np.maximum(raised.sum(1, keepdims=True), 1e-300))

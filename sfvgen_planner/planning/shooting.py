@@ -48,10 +48,12 @@ class PredictiveSampling:
     """between them the disturbance is linear"""
     spread: float = 0.5
     """of the disturbance, in half ranges"""
+    shrink: float = 0.8
+    """each round's spread is so many times the one before; a new plan begins with all of it"""
 
     def __post_init__(self) -> None:
-        if self.knots < 1 or self.spread <= 0:
-            raise BadOption(f"{self.knots} knots of spread {self.spread}", "1 or more, above 0", "Try 4 and 0.5.")
+        if self.knots < 1 or self.spread <= 0 or not 0 < self.shrink <= 1:
+            raise BadOption(f"{self}", "1 knot or more, spread above 0, shrink up to 1", "Leave the defaults.")
 
     def rounds(self, space: Space, asked: int) -> int:
         """As asked."""
@@ -76,7 +78,7 @@ class PredictiveSampling:
         """The best becomes what is disturbed next."""
         first = at(values, best(scores, 1))[:, 0]
         found = np.isfinite(scores).any(1)[:, None, None]
-        return replace(state, mean=np.where(found, first, state.mean))
+        return replace(state, mean=np.where(found, first, state.mean), spread=self.shrink * state.spread)
 
     def answer(self, space: Space, state: Gaussian) -> Values | None:
         """It was seen."""
@@ -84,4 +86,4 @@ class PredictiveSampling:
 
     def shifted(self, space: Space, state: Gaussian, steps: int) -> Gaussian:
         """Goes on as it would have gone on."""
-        return replace(state, mean=moved(state.mean, steps, 1))
+        return replace(unknown(space, len(state.mean), self.spread), mean=moved(state.mean, steps, 1))

@@ -78,12 +78,12 @@ def moved(values: Values, steps: int, axis: int, fill: Any = None) -> Values:
 
 
 def by_row(rows: NDArray[np.bool_], fresh: S, other: S) -> S:
-    """The state of `fresh` in these rows [B], of `other` in the rest; kept candidates only where both have as many."""
+    """The state of `fresh` in these rows [B], of `other` in the rest."""
     made = {}
     for field in fields(fresh):  # type: ignore[arg-type]
         one, two = getattr(fresh, field.name), getattr(other, field.name)
         if one.shape != two.shape:
-            made[field.name] = one
-        else:
-            made[field.name] = np.where(rows.reshape(-1, *[1] * (one.ndim - 1)), one, two)
+            # Who has kept nothing keeps its mean, as often as the others keep something.
+            one = np.broadcast_to(fresh.mean[:, None], two.shape)  # type: ignore[attr-defined]
+        made[field.name] = np.where(rows.reshape(-1, *[1] * (one.ndim - 1)), one, two)
     return type(fresh)(**made)

@@ -1,0 +1,202 @@
+"""The one loop: propose, imagine, score, improve, until the budget is spent; then the finalists once more, finely."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import ceil, inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfvgen_planner.errors import NoPlan
+from sfvgen_planner.planning.budget import Budget
+from sfvgen_planner.planning.noise import Noise
+from sfvgen_planner.planning.rollouts import chosen, joined, plain
+from sfvgen_planner.planning.solver import Solver, Values, at, best
+from sfvgen_planner.planning.space import Floats, Space
+from sfvgen_planner.planning.splitting import Split
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions, Array, Context, Imagine, Rollout
+
+Score = Callable[[Rollout], Array]
+"""rollout -> [B, N], higher is better"""
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """How a plan was found."""
+
+    scores: tuple[Floats, ...]
+    """[B, N] of each round; -inf for what was dropped"""
+    dropped: int
+    """candidates whose scores were not finite"""
+    frames: int
+    """imagined, of all candidates and rows"""
+    seconds: float
+    imagining: float
+    """seconds of those that the world took"""
+    judging: float
+    """seconds of those that the objective took"""
+    at_once: int | None
+    """how many candidates of an episode fitted into memory, where that was found out"""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Candidates whose future was seen."""
+
+    values: Values
+    scores: Floats
+    """[B, N]"""
+    rollout: Rollout
+
+    def top(self, count: int) -> "Judged":
+        """The best of them, best first."""
+        places = best(self.scores, count)
+        return Judged(at(self.values, places), np.take_along_axis(self.scores, places, 1), chosen(self.rollout, places))
+
+    def beside(self, other: "Judged") -> "Judged":
+        """Both."""
+        return Judged(
+            np.concatenate([self.values, other.values], 1),
+            np.concatenate([self.scores, other.scores], 1),
+            joined([self.rollout, other.rollout]),
+        )
+
+
+@dataclass
+class Oracle:
+    """Asks the world and the objective, and keeps account of what that took."""
+
+    space: Space
+    score: Score
+    context: Context
+    split: Split
+    clock: Clock
+    deadline: float = inf
+    dropped: int = 0
+    frames: int = 0
+    imagining: float = 0.0
+    judging: float = 0.0
+    scores: list[Floats] = field(default_factory=list)
+
+    def judged(self, imagine: Imagine, values: Values, survivors: float = 1.0) -> Judged:
+        """Their futures and scores; with survivors below 1, only the best after one chunk are imagined to the end."""
+        cut = FRAMES_PER_CHUNK // self.space.frames_each
+        if survivors == 1 or values.shape[2] <= cut:
+            return self._scored(values, self._ahead(imagine, values))
+        begun = self._scored(values, self._ahead(imagine, values, end=cut))
+        kept = best(begun.scores, max(1, ceil(survivors * begun.values.shape[1])))
+        values, before = at(begun.values, kept), chosen(begun.rollout, kept)
+        if hasattr(imagine, "resume"):
+            rest = self._ahead(imagine, values, cut, before=before)
+            return self._scored(values, joined([chosen(before, _all(rest)), rest], axis=2))
+        return self._scored(values, self._ahead(imagine, values))
+
+    def _ahead(
+        self, imagine: Any, values: Values, start: int = 0, end: int | None = None, before: Rollout | None = None
+    ) -> Rollout:
+        """Futures of as many candidates as the time allows, from decision `start` to `end`."""
+        began, parts = self.clock(), []
+
+        def ask(first: int, last: int) -> Rollout:
+            actions = self.space.actions(values[:, first:last, start:end])
+            if before is None:
+                rollout: Rollout = imagine(self.context, actions)
+            else:
+                rows = np.broadcast_to(np.arange(first, last), (len(values), last - first))
+                rollout = imagine.resume(self.context, chosen(before, rows), actions)
+            return replace(rollout, actions=actions)
+
+        for part in self.split.parts(values.shape[1], ask):
+            parts.append(part)
+            if self.clock() >= self.deadline:
+                break
+        rollout = joined(parts)
+        self.imagining += self.clock() - began
+        self.frames += int(np.prod(rollout.rewards.shape))
+        return rollout
+
+    def _scored(self, values: Values, rollout: Rollout) -> Judged:
+        began = self.clock()
+        scores = plain(self.score(rollout))
+        self.judging += self.clock() - began
+        there = np.isfinite(scores)
+        self.dropped += int((~there).sum())
+        return Judged(values[:, : scores.shape[1]], np.where(there, scores, -inf), rollout)
+
+
+def search(
+    solver: Solver,
+    space: Space,
+    budget: Budget,
+    imagine: Imagine,
+    score: Score,
+    context: Context,
+    seeds: NDArray[np.int64],
+    *,
+    state: Any = None,
+    plan: int = 0,
+    fine: Imagine | None = None,
+    split: Split | None = None,
+    clock: Clock,
+) -> tuple[Judged, Any, Trace]:
+    """The best candidate of each row (N = 1), the solver's state, and how it went.
+
+    `state` is where to begin, or None; `fine` imagines the finalists; a row whose candidates were all dropped is an
+    error.
+    """
+    began = clock()
+    asked = Oracle(space, score, context, split or Split(budget.at_once), clock, began + budget.seconds)
+    state = solver.begin(space, len(seeds)) if state is None else state
+    pool: Judged | None = None
+    for number in range(solver.rounds(space, budget.iterations)):
+        before = clock()
+        values = solver.propose(space, state, budget.candidates, Noise(seeds, plan, number))
+        found = asked.judged(imagine, values, budget.survivors)
+        asked.scores.append(found.scores)
+        state = solver.improve(space, state, found.values, found.scores)
+        pool = _pooled(pool, found, max(1, budget.finalists))
+        # A round that would not end in time is not begun.
+        if clock() + (clock() - before) > asked.deadline:
+            break
+    if pool is None:
+        raise NoPlan("a search of no rounds", "one or more", "Give the budget an iteration.")
+    last = solver.answer(space, state)
+    if budget.finalists and fine is not None and clock() < asked.deadline:
+        asked.deadline = inf
+        pool = asked.judged(fine, pool.values if last is None else np.concatenate([pool.values, last], 1))
+    winner = pool.top(1)
+    lost = np.flatnonzero(~np.isfinite(winner.scores[:, 0]))
+    if len(lost):
+        raise NoPlan(
+            f"no finite score for any candidate of episode {int(lost[0])}",
+            "one at least",
+            "Look at what the world or the objective makes of it.",
+        )
+    took = clock() - began
+    trace = Trace(
+        tuple(asked.scores), asked.dropped, asked.frames, took, asked.imagining, asked.judging, asked.split.at_once
+    )
+    return winner, state, trace
+
+
+def _pooled(pool: Judged | None, found: Judged, count: int) -> Judged:
+    """The best so far; a longer sequence is no rival of a shorter one, it takes its place."""
+    top = found.top(count)
+    if pool is None or pool.values.shape[2] < top.values.shape[2]:
+        return top
+    return pool.beside(top).top(count)
+
+
+def _all(rollout: Rollout) -> NDArray[np.int64]:
+    """[B, N] the places of all its candidates."""
+    rows, count = rollout.rewards.shape[:2]
+    return np.broadcast_to(np.arange(count), (rows, count))
+
+
+def only(actions: Actions | None, rollout: Rollout) -> Actions:
+    """The actions that a rollout notes."""
+    if actions is None:
+        raise NoPlan("a rollout that does not say what led there", "its actions", "Use the planner's own search.")
+    return actions
