@@ -47,7 +47,7 @@ class CEM:
 
     def answer(self, space: Space, state: Gaussian) -> Values | None:
         """The mean."""
-        return state.mean[:, None]
+        return space.clip(state.mean[:, None])
 
     def shifted(self, space: Space, state: Gaussian, steps: int) -> Gaussian:
         """The mean goes on; how sure it was is forgotten."""
@@ -99,7 +99,7 @@ class ICEM:
 
     def answer(self, space: Space, state: Gaussian) -> Values | None:
         """The mean."""
-        return state.mean[:, None]
+        return space.clip(state.mean[:, None])
 
     def shifted(self, space: Space, state: Gaussian, steps: int) -> Gaussian:
         """Mean and kept candidates go on as they would have gone on."""

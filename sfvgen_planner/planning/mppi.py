@@ -58,7 +58,7 @@ class MPPI:
 
     def answer(self, space: Space, state: Gaussian) -> Values | None:
         """The mean."""
-        return state.mean[:, None]
+        return space.clip(state.mean[:, None])
 
     def shifted(self, space: Space, state: Gaussian, steps: int) -> Gaussian:
         """The mean goes on."""
