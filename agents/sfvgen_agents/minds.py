@@ -1,0 +1,110 @@
+"""The worlds an agent may think with. A mind has seen what its episodes showed; a plan only asks it."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.memory import Memory, MemoryConfig, Seen, merged, remember, start
+from sfvgen_planner.types import Context, Imagine, Plan, Window
+from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.sampler import SamplerConfig
+
+Rows = NDArray[np.bool_]
+
+
+class Mind(Protocol):
+    """B episodes."""
+
+    past: int
+    """how many frames it looks back on"""
+
+    def begin(self, rows: Rows) -> None:
+        """New episodes begin in these rows [B]: what was remembered there is forgotten."""
+
+    def saw(self, window: Window, rows: Rows) -> None:
+        """These rows [B] have lived through a chunk: a window of 2 x 8 true frames for each row."""
+
+    def imagine(self, steps: int) -> Imagine:
+        """The world as it is remembered now, with so many denoising steps. What it imagines is never remembered."""
+
+    def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
+        """[B, T, A]: the actions that lead through what a plan in words expects to happen."""
+
+
+class LearnedMind:
+    """A learned world; with a memory config it also remembers what it sees."""
+
+    def __init__(
+        self,
+        world: WorldModel,
+        body: str,
+        *,
+        camera: str | None = "fixed",
+        memory: MemoryConfig | None = None,
+        rows: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.world, self.body, self.camera = world, body, camera
+        self.layout = world.encoder.layout
+        self.past = int(world.config.past)
+        self.seeds = torch.arange(rows, dtype=torch.int64) + seed
+        self.memory: Memory | None = None if memory is None else start(world, memory, rows=rows)
+
+    def begin(self, rows: Rows) -> None:
+        """Forgets."""
+        if self.memory is not None:
+            self.memory = self.memory.reset(torch.from_numpy(rows))
+
+    @torch.no_grad()
+    def saw(self, window: Window, rows: Rows) -> None:
+        """Remembers."""
+        if self.memory is None or not rows.any():
+            return
+        facts = Facts.of_window(window, self.layout, self.body, self.camera).to(self._device())
+        latents = self.world.codec.encode(torch.as_tensor(window.pixels, device=self._device()))
+        weight = torch.from_numpy(rows.astype(np.float32)).to(latents)
+        self.memory = remember(self.world, self.memory, Seen(latents, facts, self.past, weight))
+
+    def imagine(self, steps: int) -> Imagine:
+        """One episode's memory is merged into the weights, several are factors beside them."""
+        world, factors = self.world, None
+        if self.memory is not None and self.memory.rows == 1:
+            world = merged(world, self.memory)
+        elif self.memory is not None:
+            factors = self.memory.factors
+        return world.imagine_with(
+            factors,
+            body=self.body,
+            camera=self.camera,
+            sampler=SamplerConfig(steps),
+            seeds=self.seeds,
+            pixels=False,
+        )
+
+    @torch.no_grad()
+    def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
+        """Inverse dynamics of the frames that are expected, and of the last one seen."""
+        if plan.rollout.latents is None:
+            raise BadOption("a plan without latents", "one made in a learned world", "Plan with this mind.")
+        after = plan.rollout.latents[:, 0]
+        seen = self.world.codec.encode(torch.as_tensor(context.pixels, device=self._device())[:, -1:])
+        before = torch.cat([seen, after[:, :-1]], 1)
+        number = self.layout.index(self.body)
+        told = self.world.inverse(before, after, torch.full((len(after),), number, device=after.device))
+        one = self.layout[self.body]
+        actions = told[..., : one.size].cpu().numpy()
+        return np.clip(actions, one.low, one.high).astype(np.float32)
+
+    def goal_latents(self, images: Any) -> torch.Tensor:
+        """uint8 [B, h, w, 3] -> [B, C, h, w], for `GoalImage`."""
+        with torch.no_grad():
+            encoded: torch.Tensor = self.world.codec.encode(torch.as_tensor(images, device=self._device())[:, None])
+        return encoded[:, 0]
+
+    def _device(self) -> torch.device:
+        return next(self.world.parameters()).device
+

@@ -1,0 +1,129 @@
+"""Planning agents by what a user calls their parts: `sfvgen eval agent=planner`, `sfvgen plan solver=mppi`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from sfvgen_agents.minds import LearnedMind, Mind
+from sfvgen_agents.planner_agent import PlannerAgent, Way
+from sfvgen_planner.errors import BadOption, UnknownName, closest
+from sfvgen_planner.memory import PRESETS
+from sfvgen_planner.planning import (
+    CEM,
+    ICEM,
+    MPPI,
+    BeamSearch,
+    CategoricalCEM,
+    PredictiveSampling,
+    RandomShooting,
+    Space,
+    budget_of,
+)
+from sfvgen_planner.planning.objectives import Effort, GoalImage, Reward, Roughness, Success, Term, Uncertainty
+from sfvgen_planner.planning.solver import Solver
+from sfvgen_planner.planning.subgoals import Grammar
+from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.world.model import WorldModel
+
+SOLVERS: dict[str, Callable[[], Solver]] = {
+    "shooting": RandomShooting,
+    "predictive": PredictiveSampling,
+    "cem": CEM,
+    "icem": ICEM,
+    "mppi": MPPI,
+    "categorical": CategoricalCEM,
+    "beam": BeamSearch,
+}
+OVER_WORDS = ("categorical", "beam")
+
+
+def solver_of(name: str) -> Solver:
+    """A solver with its defaults."""
+    if name not in SOLVERS:
+        raise UnknownName(f"solver {name!r}", f"one of {list(SOLVERS)}", closest(name, list(SOLVERS)))
+    return SOLVERS[name]()
+
+
+def objective_of(weights: dict[str, float], mind: Mind) -> Term:
+    """A weighted sum, e.g. {reward: 1, goal: 2, effort: -0.1}."""
+    terms: dict[str, Callable[[], Term]] = {
+        "reward": Reward,
+        "success": Success,
+        "effort": Effort,
+        "roughness": Roughness,
+        "uncertainty": Uncertainty,
+        "goal": lambda: GoalImage(_encoder(mind)),
+    }
+    for name in weights:
+        if name not in terms:
+            raise UnknownName(f"objective {name!r}", f"some of {list(terms)}", closest(name, list(terms)))
+    if not weights:
+        raise BadOption("an objective of no terms", "one or more", "Say {reward: 1}.")
+    first, *rest = (weight * terms[name]() for name, weight in weights.items())
+    total: Term = first
+    for term in rest:
+        total = total + term
+    return total
+
+
+def way_of(
+    mind: Mind,
+    action_space: spaces.Space[Any],
+    phrases: tuple[str, ...],
+    *,
+    solver: str = "icem",
+    budget: str = "small",
+    horizon: int = 16,
+    every: int = 4,
+    objective: dict[str, float] | None = None,
+) -> Way:
+    """A way of planning in a body's actions, or (categorical, beam) in its phrases."""
+    wanted, chosen = objective_of(objective or {"reward": 1.0}, mind), solver_of(solver)
+    if isinstance(action_space, spaces.Discrete):
+        space = Space.discrete(int(action_space.n), horizon, int(action_space.start))
+        return Way(wanted, space, chosen, budget_of(budget), every)
+    if solver in OVER_WORDS:
+        chunks = -(-horizon // FRAMES_PER_CHUNK)
+        space = Space.phrases(len(phrases), chunks)
+        return Way(wanted, space, chosen, budget_of(budget), FRAMES_PER_CHUNK, Grammar(phrases), phrases)
+    if not isinstance(action_space, spaces.Box):
+        raise BadOption(f"actions {action_space}", "a Box or Discrete space", "Wrap the environment.")
+    low, high = np.asarray(action_space.low, float), np.asarray(action_space.high, float)
+    return Way(wanted, Space.box(low.tolist(), high.tolist(), horizon), chosen, budget_of(budget), every)
+
+
+def planner_agent(
+    task: str,
+    seed: int,
+    space: spaces.Space[Any],
+    world: WorldModel | Path | str | None = None,
+    *,
+    memory: str | None = None,
+    rows: int = 1,
+    **choices: Any,
+) -> PlannerAgent:
+    """Plans in a learned world, the shipped one if none is given; `choices` are those of `way_of`.
+
+    memory: "default" or "paper" to remember, None not to.
+    """
+    model = world if isinstance(world, WorldModel) else WorldModel.from_pretrained(world)
+    if memory is not None and memory not in PRESETS:
+        raise UnknownName(f"memory {memory!r}", f"none, or one of {list(PRESETS)}", closest(memory, list(PRESETS)))
+    body = model.encoder.layout[task]
+    config = None if memory is None else PRESETS[memory]
+    mind = LearnedMind(model, task, memory=config, rows=rows)
+    way = way_of(mind, space, tuple(body.phrases), **choices)
+    told = {"world": "shipped" if world is None else str(world), "memory": memory, **choices}
+    return PlannerAgent(mind, way, rows=rows, seed=seed, parameters=told if isinstance(world, str | None) else choices)
+
+
+def _encoder(mind: Mind) -> Any:
+    encode = getattr(mind, "goal_latents", None)
+    if encode is None:
+        raise BadOption(
+            f"a goal picture for a {type(mind).__name__}", "a learned world to encode it", "Use reward instead."
+        )
+    return encode
