@@ -23,13 +23,13 @@ BODY = Embodiment(
 )
 
 
-def tiny_world(kind: str = "causal", seed: int = 0, process: str = "flow") -> WorldModel:
+def tiny_world(kind: str = "causal", seed: int = 0, process: str = "flow", body: Embodiment = BODY) -> WorldModel:
     """Random in every weight, also where a fresh world starts from zero. Pictures are 16 x 16, latents 4 x 4."""
     torch.manual_seed(seed)
     codec = KLCodec.fresh(CodecConfig(channels=4, fold=2, widths=(8, 16), groups=4))
     draw = torch.Generator().manual_seed(seed)
     text = TextConfig(width=16, layers=1, heads=2, longest=8)
-    encoder = ConditionEncoder.fresh(EncoderConfig(16, AddressConfig()), Layout((BODY,)), text, (), draw)
+    encoder = ConditionEncoder.fresh(EncoderConfig(16, AddressConfig()), Layout((body,)), text, (), draw)
     told = (4, 4, 4, encoder.width, encoder.address_features)
     sizes: CausalConfig | UNet3DConfig = CausalConfig(
         *told, dim=32, depth=2, heads=2, window=20, copies=process == "clean"

@@ -24,9 +24,18 @@ _ENTRY_POINTS = {
     "sfvgen/RouteReturn-v0": "sfvgen_envs.route_return:RouteReturn",
 }
 
+_DREAM = "sfvgen/Dream-v0"
+"""`make(_DREAM, task=...)` and `make_vec(_DREAM, num_envs=..., task=...)`; these two load torch."""
+
 repair_gl()  # before a task's module imports MuJoCo
 
 # Entry points are strings: importing this package loads neither MuJoCo nor torch.
 for _id, _entry in _ENTRY_POINTS.items():
     if _id not in registry:
         register(_id, entry_point=_entry)
+if _DREAM not in registry:
+    register(
+        _DREAM,
+        entry_point="sfvgen_envs.dream:DreamEnv",
+        vector_entry_point="sfvgen_envs.dream:DreamVectorEnv",
+    )

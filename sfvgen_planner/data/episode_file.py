@@ -94,6 +94,13 @@ def read_track(path: Path) -> tuple[Any, Any, tuple[str, ...]]:
         return file[_ARRAYS["poses"]][()], file[_ARRAYS["actions"]][()], _unpacked(file[_TEXTS["phrases"]][()])
 
 
+def read_instruction(path: Path, frame: int) -> str:
+    """What the agent was told at this frame, at the last one what it was told before."""
+    with _reading(path) as file:
+        texts = file[_TEXTS["instructions"]]
+        return str(texts[min(frame, len(texts) - 1)].decode())
+
+
 def read_frames(path: Path, start: int, out: Any) -> None:
     """Fill `out` (uint8 [T, h, w, 3]) with the frames from `start` on."""
     with _reading(path) as file:

@@ -1,6 +1,7 @@
 """Windows: T consecutive frames of an episode, at random for training or in order for evaluation."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,12 @@ class Windows:
             raise IndexError(index)
         batch = self.batch(np.array([index]))
         return Window(batch.pixels[0], batch.poses[0], batch.actions[0], batch.phrases[0], int(batch.start[0]))
+
+    def place(self, index: int) -> tuple[Path, int]:
+        """The file that window `index` lies in, and its first frame there."""
+        episode = int(np.searchsorted(self._ends, index, side="right"))
+        before = int(self._ends[episode - 1]) if episode else 0
+        return self._paths[episode], (index - before) * self.stride
 
     def sample(self, rng: np.random.Generator, count: int) -> Window:
         """B = `count` windows, each as likely as any other."""

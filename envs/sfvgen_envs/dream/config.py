@@ -1,0 +1,48 @@
+"""How a dream is dreamt, as a frozen value."""
+
+from dataclasses import dataclass, field
+from math import inf
+
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.memory import MemoryConfig
+from sfvgen_planner.world.sampler import SamplerConfig
+
+KEYS = ("pixels", "pose", "features")
+"""What may be observed; `features` are the denoiser's, pooled, under the memory."""
+
+
+@dataclass(frozen=True)
+class DreamConfig:
+    """The defaults remember nothing and doubt nothing."""
+
+    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=2))
+    observe: tuple[str, ...] = ("pixels", "pose")
+    """keys of the observation; without `pixels` nothing is decoded"""
+    threshold: float = 0.5
+    """an episode ends where the world says so with more than this probability"""
+    memory: MemoryConfig | None = None
+    """how each row remembers; None: not at all"""
+    every: int = 1
+    """chunks between two updates of a row's memory"""
+    earlier: int = 4
+    """windows of the same episode that are kept for replay"""
+    trust: float = 1.0
+    """by which an update on dreamt frames is shortened, as they may be wrong"""
+    doubts: bool = False
+    """every frame is dreamt twice, and `info["uncertainty"]` tells how much the two differ"""
+    penalty: float = 0.0
+    """taken from the reward for each unit of uncertainty"""
+
+    def __post_init__(self) -> None:
+        if not self.observe or len(set(self.observe)) < len(self.observe) or not set(self.observe) <= set(KEYS):
+            raise BadOption(f"observe={list(self.observe)}", f"some of {list(KEYS)}, each once", "Name what is seen.")
+        if not 0 < self.threshold < 1 or self.every < 1 or self.earlier < 0 or not 0 < self.trust < inf:
+            raise BadOption(
+                f"threshold={self.threshold}, every={self.every}, earlier={self.earlier}, trust={self.trust}",
+                "a probability, chunks from 1 up, windows from 0 up, a trust above 0",
+                "See DreamConfig.",
+            )
+        if not 0 <= self.penalty < inf or (self.penalty and not self.doubts):
+            raise BadOption(
+                f"penalty={self.penalty} with doubts={self.doubts}", "0 or more, and doubts", "Set doubts=True."
+            )

@@ -1,0 +1,317 @@
+"""How dreams go on: rows enter, chunks open, frames are made, chunks close, memories are written. Pure functions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfvgen_envs.dream.config import DreamConfig
+from sfvgen_envs.dream.imitated import Imitated
+from sfvgen_envs.dream.starts import Start
+from sfvgen_envs.dream.state import DreamState, Part, Shown, Told, facts_as, facts_of, facts_placed, in_order, placed
+from sfvgen_planner.errors import BadMemory
+from sfvgen_planner.memory import Memory, Seen, remember
+from sfvgen_planner.memory import start as start_memory
+from sfvgen_planner.memory.rows import put, repeated, take
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions
+from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.lowrank import LowRank
+from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.stepping import Chunk, Piece, Stepped, step
+
+
+@dataclass(frozen=True)
+class Dream:
+    """What all dreams of one environment have in common."""
+
+    world: WorldModel
+    config: DreamConfig
+    imitated: Imitated
+    identity: str
+    """of the world's slow weights"""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is dreamt."""
+        return next(self.world.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of latents."""
+        one: Tensor = next(self.world.denoiser.parameters())
+        return one.dtype
+
+    @property
+    def kept(self) -> int:
+        """Frames of history: a chunk's past, and what may be replayed."""
+        past = self.world.config.past
+        return past + (0 if self.config.memory is None else FRAMES_PER_CHUNK * (1 + self.config.earlier))
+
+    def facts(self, poses: Tensor) -> Facts:
+        """Of frames whose poses [R, T, P] are known."""
+        one = self.imitated
+        return facts_as(Facts.of_poses(poses, self.world.encoder.layout, one.name, one.camera), self.dtype)
+
+    def happens(self, actions: Tensor) -> Facts:
+        """Of frames that actions [R, T, A] lead into."""
+        one, told = self.imitated, Actions("vector", actions[:, None])
+        return facts_as(Facts.of_actions(told, self.world.encoder.layout, one.name, one.camera), self.dtype)
+
+
+@dataclass(frozen=True)
+class Made:
+    """T new frames of B rows; rows that did not move hold anything."""
+
+    latents: Tensor
+    """[B, T, C, h, w]"""
+    pose: Tensor
+    """[B, T, P]"""
+    features: Tensor
+    """[B, T, D]"""
+    reward: Tensor
+    success: Tensor
+    terminated: Tensor
+    doubt: Tensor
+    """[B, T] each, the last two but one probabilities"""
+
+
+def nothing(dream: Dream, rows: int) -> DreamState:
+    """No row has begun."""
+    world, device = dream.world, dream.device
+    poses = torch.zeros(rows, dream.kept, dream.imitated.pose.shape[0], device=device)
+    poses[..., 3] = 1
+    zeros = torch.zeros(rows, dtype=torch.int64, device=device)
+    config = dream.config.memory
+    memory = None if config is None or config.variant == "off" else start_memory(world, config, rows)
+    shown = _shown(dream, torch.zeros(rows, *world.shape, dtype=dream.dtype, device=device), poses[:, 0], None)
+    return DreamState(
+        world=dream.identity,
+        latents=torch.zeros(rows, dream.kept, *world.shape, dtype=dream.dtype, device=device),
+        facts=dream.facts(poses),
+        length=zeros,
+        parts=(),
+        seeds=zeros,
+        elapsed=zeros,
+        chunks=zeros,
+        over=torch.ones(rows, dtype=torch.bool, device=device),
+        memory=memory,
+        shown=shown,
+        told=(Told(),) * rows,
+        random=(),
+    )
+
+
+def entered(
+    dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[Start], seeds: Tensor, memory: Memory | None = None
+) -> DreamState:
+    """New episodes begin in these rows (int64 [K]), with noise keyed by seeds int64 [K]; `memory`, of K rows, is what
+    they remember already. No other row changes."""
+    gone = torch.zeros_like(state.over).index_fill(0, rows, True)
+    state = replace(state.without(gone), over=state.over & ~gone, seeds=placed(state.seeds, rows, seeds))
+    elapsed = torch.tensor([start.elapsed for start in starts], device=rows.device)
+    zero = torch.zeros_like(rows)
+    state = replace(state, elapsed=placed(state.elapsed, rows, elapsed), chunks=placed(state.chunks, rows, zero))
+    told = list(state.told)
+    for row, start in zip(rows.tolist(), starts, strict=True):
+        told[row] = Told(start.instruction, start.goal)
+    state = replace(state, told=tuple(told), memory=_begun(state, rows, gone, seeds, memory))
+    # Starts of one length are encoded together.
+    for frames in sorted({len(start.pixels) for start in starts}):
+        some = [number for number, start in enumerate(starts) if len(start.pixels) == frames]
+        state = _told_past(dream, state, rows[some], [starts[number] for number in some])
+    return state
+
+
+def _begun(state: DreamState, rows: Tensor, gone: Tensor, seeds: Tensor, memory: Memory | None) -> Memory | None:
+    """Memories of new episodes: as at the start, or as given."""
+    if state.memory is None:
+        return None
+    if memory is not None:
+        return put(_own(state), rows, memory)
+    fresh = _own(state).reset(gone)
+    return replace(fresh, seeds=placed(fresh.seeds, rows, seeds))
+
+
+def _own(state: DreamState) -> Memory:
+    """A memory of B rows: who writes shares no more."""
+    if state.memory is None:
+        raise BadMemory("a dream without a memory", "one to write", "Say DreamConfig(memory=...).")
+    return repeated(state.memory, state.rows // state.memory.rows)
+
+
+def _told_past(dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[Start]) -> DreamState:
+    """Histories of these rows are the starts' frames, and they are what is shown."""
+    device, past = dream.device, dream.world.config.past
+    pixels = torch.from_numpy(np.stack([start.pixels[-past:] for start in starts])).to(device)
+    poses = torch.from_numpy(np.stack([start.poses[-past:] for start in starts])).to(device)
+    latents, facts = dream.world.codec.encode(pixels).to(dream.dtype), dream.facts(poses)
+    piece, length = Piece(latents, facts), torch.full_like(rows, pixels.shape[1])
+    state = _filed(replace(state, length=placed(state.length, rows, torch.zeros_like(rows))), rows, piece)
+    state = replace(state, length=placed(state.length, rows, length))
+    features = None
+    if "features" in dream.config.observe:
+        memory = _factors(state, rows)
+        level = latents.new_zeros(latents.shape[:2])
+        with torch.no_grad():
+            seen = dream.world.denoiser(latents, level, dream.world.conditions(facts), memory)
+        features = seen.features[:, -1]
+    shown = _shown(dream, latents[:, -1], poses[:, -1], features)
+    return replace(state, shown=state.shown.put(rows, shown))
+
+
+def _shown(dream: Dream, latents: Tensor, poses: Tensor, features: Tensor | None) -> Shown:
+    """What is observed of K frames [K, C, h, w] with poses [K, P]."""
+    observe, size = dream.config.observe, dream.imitated.pose.shape[0]
+    if "features" in observe and features is None:
+        features = latents.new_zeros(len(latents), feature_size(dream.world))
+    return Shown(
+        dream.world.codec.decode(latents) if "pixels" in observe else None,
+        poses[:, :size].float() if "pose" in observe else None,
+        features.float() if features is not None and "features" in observe else None,
+    )
+
+
+def feature_size(world: WorldModel) -> int:
+    """D: what the outcome head reads beside the conditions."""
+    layer = world.outcome.read[0]
+    return int(layer.in_features) - world.encoder.width  # type: ignore[arg-type]
+
+
+def frames_shown(dream: Dream, made: Made) -> Shown:
+    """What is observed of all frames made, [B, T, ...] each."""
+    rows, frames = made.reward.shape
+    flat = _shown(dream, made.latents.flatten(0, 1), made.pose.flatten(0, 1), made.features.flatten(0, 1))
+    values = (getattr(flat, field.name) for field in fields(Shown))
+    return Shown(*(None if value is None else value.unflatten(0, (rows, frames)) for value in values))
+
+
+def last_shown(dream: Dream, state: DreamState, rows: Tensor, made: Made) -> DreamState:
+    """These rows now show the last frame made."""
+    seen = _shown(dream, made.latents[rows, -1], made.pose[rows, -1], made.features[rows, -1])
+    return replace(state, shown=state.shown.put(rows, seen))
+
+
+def advanced(dream: Dream, state: DreamState, happens: Facts, rows: Tensor, writes: bool) -> tuple[DreamState, Made]:
+    """T more frames of these rows (int64 [K]), of which `happens` [B, T] tells what leads into them.
+
+    Frames are made together as far as a chunk goes. Memories are written at chunk boundaries, if at all.
+    """
+    frames, made = happens.frames, _empty(dream, state.rows, happens.frames)
+    waiting = torch.zeros_like(state.over).index_fill(0, rows, True)
+    for part in state.parts:
+        waiting[part.living] = False
+    queue = [(part, 0) for part in (*state.parts, *_opened(dream, state, waiting.nonzero()[:, 0], 0))]
+    still: list[Part] = []
+    while queue:
+        part, at = queue.pop(0)
+        count = min(frames - at, FRAMES_PER_CHUNK - part.chunk.frames)
+        told = facts_of(happens[at : at + count], part.rows)
+        chunk, stepped = step(dream.world, part.chunk, told, dream.config.sampler, 1 + dream.config.doubts)
+        part = replace(part, chunk=chunk)
+        made = _noted(made, part, stepped, at)
+        if chunk.frames < FRAMES_PER_CHUNK:
+            still.append(part)
+            continue
+        state = _closed(dream, state, part, writes)
+        if at + count < frames:
+            queue += [(one, at + count) for one in _opened(dream, state, part.living, at + count)]
+    elapsed = state.elapsed.index_add(0, rows, torch.full_like(rows, frames))
+    return replace(state, parts=tuple(still), elapsed=elapsed), made
+
+
+def _empty(dream: Dream, rows: int, frames: int) -> Made:
+    world, like = dream.world, torch.empty(0, dtype=dream.dtype, device=dream.device)
+    shapes = (world.shape, (world.encoder.layout.pose_size,), (feature_size(world),), (), (), (), ())
+    return Made(*(like.new_zeros(rows, frames, *shape) for shape in shapes))
+
+
+def _noted(made: Made, part: Part, stepped: Stepped, at: int) -> Made:
+    """Frames of a part's living rows, from frame `at` on."""
+    rows, alive, span = part.living, part.alive, slice(at, at + stepped.facts.frames)
+    judged, doubt = stepped.judged, stepped.doubt
+    found = {
+        "latents": stepped.latents,
+        "pose": stepped.facts.poses,
+        "features": stepped.features,
+        "reward": judged.reward,
+        "success": judged.success,
+        "terminated": judged.terminated,
+        "doubt": torch.zeros_like(judged.reward) if doubt is None else doubt,
+    }
+    for name, value in found.items():
+        getattr(made, name)[rows, span] = value[alive].to(made.latents.dtype)
+    return made
+
+
+def _opened(dream: Dream, state: DreamState, rows: Tensor, ahead: int) -> list[Part]:
+    """New chunks for rows (int64 [K]) that are in none, after `ahead` frames that their clock does not count yet."""
+    length = state.length[rows].clamp(max=dream.world.config.past)
+    return [_part(state, rows[length == past], past, ahead) for past in sorted(set(length.tolist()))]
+
+
+def _part(state: DreamState, rows: Tensor, past: int, ahead: int) -> Part:
+    known = Piece(state.latents[rows, -past:], facts_of(state.facts[-past:], rows))
+    chunk = Chunk(known, state.seeds[rows], state.elapsed[rows] + ahead + 1, _factors(state, rows))
+    return Part(rows, torch.ones_like(rows, dtype=torch.bool), chunk)
+
+
+def _factors(state: DreamState, rows: Tensor) -> LowRank | None:
+    """What these rows remember, as the world takes it."""
+    if state.memory is None:
+        return None
+    if len(rows) == state.rows and in_order(rows):
+        return state.memory.factors
+    return take(state.memory, rows // (state.rows // state.memory.rows)).factors
+
+
+def _filed(state: DreamState, rows: Tensor, piece: Piece) -> DreamState:
+    """History with T more frames of these rows."""
+    kept, frames = state.latents.shape[1], piece.frames
+    latents = torch.cat([state.latents[rows], piece.latents], 1)[:, -kept:]
+    facts = Facts.join(facts_of(state.facts, rows), piece.facts)[-kept:]
+    length = (state.length[rows] + frames).clamp(max=kept)
+    return replace(
+        state,
+        latents=placed(state.latents, rows, latents),
+        facts=facts_placed(state.facts, rows, facts),
+        length=placed(state.length, rows, length),
+    )
+
+
+def _closed(dream: Dream, state: DreamState, part: Part, writes: bool) -> DreamState:
+    """A finished chunk goes into the history, and, where it is time, into memory."""
+    rows, chunk, past = part.living, part.chunk, part.chunk.past.frames
+    alive = part.alive.nonzero()[:, 0]
+    latents, facts = chunk.latents[alive], facts_of(chunk.known, alive)
+    state = _filed(state, rows, Piece(latents[:, past:], facts[past:]))
+    state = replace(state, chunks=state.chunks.index_add(0, rows, torch.ones_like(rows)))
+    if not writes or state.memory is None:
+        return state
+    due = state.chunks[rows] % dream.config.every == 0
+    if not bool(due.any()):
+        return state
+    some = due.nonzero()[:, 0]
+    trust = latents.new_full((len(some),), dream.config.trust)
+    window = Seen(latents[some], facts_of(facts, some), past, trust)
+    return _written(dream, state, rows[some], window)
+
+
+def _written(dream: Dream, state: DreamState, rows: Tensor, window: Seen) -> DreamState:
+    """These rows learn, all in one backward pass, each from its window and from earlier ones of its episode."""
+    memory, earlier = _own(state), []
+    if window.past == dream.world.config.past:
+        earlier = [_earlier(dream, state, rows, back, window) for back in range(dream.config.earlier, 0, -1)]
+    there = [old for old in earlier if bool((old.weights > 0).any())]
+    learned = remember(dream.world, take(memory, rows), window, there)
+    return replace(state, memory=put(memory, rows, learned))
+
+
+def _earlier(dream: Dream, state: DreamState, rows: Tensor, back: int, like: Seen) -> Seen:
+    """The window so many chunks before the last one, of weight 0 where an episode is not so old."""
+    end = state.latents.shape[1] - FRAMES_PER_CHUNK * back
+    begin = end - like.frames
+    old = state.length[rows] >= state.latents.shape[1] - begin
+    weight = torch.where(old, like.weights, 0)
+    return Seen(state.latents[rows, begin:end], facts_of(state.facts[begin:end], rows), like.past, weight)
