@@ -1,11 +1,14 @@
 """The last frames that B episodes showed, and the actions between them."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sfvgen_planner.types import FRAMES_PER_CHUNK, Context, Window
 
 Rows = NDArray[np.bool_]
+Values = NDArray[Any]
 
 
 class History:
@@ -14,21 +17,22 @@ class History:
     def __init__(self, past: int) -> None:
         self.past, self.length = past, past + FRAMES_PER_CHUNK
         self.count = np.zeros(0, np.int64)
+        self.actions: Values | None = None
 
-    def add(self, pixels: NDArray[np.uint8], poses: NDArray[np.float32], actions: NDArray[np.float32], new: Rows) -> None:
-        """One more frame of each row: pixels [B, h, w, 3], poses [B, P], and the actions [B, A] that led there.
+    def add(self, pixels: Values, poses: Values, led: Values | None, new: Rows) -> None:
+        """One more frame of each row: pixels [B, h, w, 3], poses [B, P], and the actions that led there, [B, A] or ids.
 
-        Rows that are `new` begin with it.
+        Rows that are `new` begin with it; before anybody acted there is nothing that led.
         """
-        if len(self.count) != len(new):
-            self.count = np.zeros(len(new), np.int64)
-            new = np.ones(len(new), bool)
-            self.pixels, self.poses, self.actions = (
-                np.zeros((len(new), self.length, *one.shape[1:]), one.dtype) for one in (pixels, poses, actions)
-            )
+        first = len(self.count) != len(new)
+        if first:
+            self.count, new = np.zeros(len(new), np.int64), np.ones(len(new), bool)
+            self.pixels, self.poses = (np.repeat(one[:, None], self.length, 1) for one in (pixels, poses))
         self.pixels, self.poses = _later(self.pixels, pixels, new), _later(self.poses, poses, new)
-        still = np.zeros_like(actions)
-        self.actions = _later(self.actions, np.where(new[:, None], still, actions), new)
+        if led is not None:
+            led = np.where(new.reshape(-1, *[1] * (led.ndim - 1)), np.zeros_like(led), led)
+            held = self.actions if self.actions is not None else np.repeat(np.zeros_like(led)[:, None], self.length, 1)
+            self.actions = _later(held, led, new)
         self.count = np.where(new, 1, self.count + 1)
 
     @property
@@ -48,7 +52,7 @@ class History:
         return Window(self.pixels, self.poses, self.actions, silent, self.count - self.length)
 
 
-def _later(held: NDArray[np.generic], frame: NDArray[np.generic], new: Rows) -> NDArray[np.generic]:
+def _later(held: Values, frame: Values, new: Rows) -> Values:
     """[B, T, ...] one frame on."""
     still = np.repeat(frame[:, None], held.shape[1], 1)
     gone_on = np.concatenate([held[:, 1:], frame[:, None]], 1)

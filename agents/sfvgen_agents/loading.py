@@ -1,6 +1,7 @@
 """Finds an agent by what a user calls it.
 
-- a name: `random`, `expert`, `guess` (an expert without memory that guesses best, in the two memory tasks);
+- a name: `random`, `expert`, `guess` (an expert without memory that guesses best, in the two memory tasks), `planner`
+  (iCEM in the world that comes with the package);
 - `module:Class`: your own, needing only `reset` and `act`; its constructor is given `task`, `seed`, `rng` and `space`
   (of actions) where it names them;
 - `policy.zip`: saved by Stable-Baselines3;
@@ -29,7 +30,7 @@ EXPERTS = {
     "route_return": "sfvgen_agents.drivers:RouteExpert",
 }
 MEMORY_TASKS = ("cube_return", "route_return")
-NAMES = ("random", "expert", "guess")
+NAMES = ("random", "expert", "guess", "planner")
 
 
 def load_agent(spec: object, task: str, seed: int, space: spaces.Space[Any] | None = None) -> Agent:
@@ -43,6 +44,8 @@ def load_agent(spec: object, task: str, seed: int, space: spaces.Space[Any] | No
         return _as_agent(_construct(_find(spec), given))
     if spec == "random":
         return _as_agent(_construct(_find("sfvgen_agents.behaviours:RandomAgent"), given))
+    if spec == "planner":
+        return _as_agent(_construct(_find("sfvgen_agents.planning:planner_agent"), given))
     if spec == "expert":
         return _as_agent(_construct(_find(_expert(task, tuple(EXPERTS))), given))
     if spec == "guess":

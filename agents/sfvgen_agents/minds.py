@@ -107,4 +107,3 @@ class LearnedMind:
 
     def _device(self) -> torch.device:
         return next(self.world.parameters()).device
-

@@ -105,8 +105,8 @@ class PlannerAgent:
 
     def _acts(self, pixels: NDArray[np.uint8], poses: Floats, new: Rows, goal: Goal) -> NDArray[Any]:
         """[B, A]: looks at the next frame, remembers if a chunk is complete, plans if nothing is left to be done."""
-        led = self._queue[:, self._done - 1] if self._done else np.zeros((self.rows, max(1, len(self.way.space.low))))
-        self.history.add(pixels, poses.astype(np.float32), led.reshape(self.rows, -1).astype(np.float32), new)
+        led = self._queue[:, self._done - 1] if self._done else None
+        self.history.add(pixels, poses.astype(np.float32), led, new)
         if new.any():
             self.mind.begin(new)
         if self.history.ripe.any():

@@ -32,7 +32,9 @@ class Budget:
             raise BadOption(f"{self}", "1 candidate, round, denoising step or more", "See BUDGETS.")
         if not self.seconds > 0 or not 0 < self.survivors <= 1:
             raise BadOption(
-                f"{self.seconds} seconds, {self.survivors} survivors", "more than 0, and a share up to 1", "See BUDGETS."
+                f"{self.seconds} seconds, {self.survivors} survivors",
+                "more than 0, and a share up to 1",
+                "See BUDGETS.",
             )
 
 

@@ -103,10 +103,12 @@ class Near(Term):
 
     def __call__(self, rollout: Rollout, goal: Goal) -> Array:
         """[B, N]."""
-        here, there = self.here(rollout), self.there(goal)
+        there, here = self.there(goal), self.here(rollout)
         if tuple(here.shape[3:]) != tuple(there.shape[1:]) or len(there) != len(here):
             raise BadOption(
-                f"a goal {list(there.shape)} for futures {list(here.shape)}", "[B, ...] for [B, N, T, ...]", "Encode alike."
+                f"a goal {list(there.shape)} for futures {list(here.shape)}",
+                "[B, ...] for [B, N, T, ...]",
+                "Encode alike.",
             )
         shape = (*here.shape[:3], -1)
         gaps = here.reshape(shape) - there.reshape(len(there), 1, 1, -1)

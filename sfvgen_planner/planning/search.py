@@ -49,6 +49,16 @@ class Judged:
     scores: Floats
     """[B, N]"""
     rollout: Rollout
+    places: NDArray[np.int64] | None = None
+    """[B, N] which of those proposed they are, if not the first so many"""
+
+    def learned(self, values: Values) -> tuple[Values, Floats]:
+        """What a solver learns from: all that was proposed, as far as time allowed; -inf for what was given up."""
+        if self.places is None:
+            return self.values, self.scores
+        scores = np.full(values.shape[:2], -inf)
+        np.put_along_axis(scores, self.places, self.scores, 1)
+        return values, scores
 
     def top(self, count: int) -> "Judged":
         """The best of them, best first."""
@@ -90,8 +100,11 @@ class Oracle:
         values, before = at(begun.values, kept), chosen(begun.rollout, kept)
         if hasattr(imagine, "resume"):
             rest = self._ahead(imagine, values, cut, before=before)
-            return self._scored(values, joined([chosen(before, _all(rest)), rest], axis=2))
-        return self._scored(values, self._ahead(imagine, values))
+            begun_too = chosen(before, _places(rest.rewards.shape[1], len(values)))
+            found = self._scored(values, joined([begun_too, rest], axis=2))
+        else:
+            found = self._scored(values, self._ahead(imagine, values))
+        return replace(found, places=kept[:, : found.scores.shape[1]])
 
     def _ahead(
         self, imagine: Any, values: Values, start: int = 0, end: int | None = None, before: Rollout | None = None
@@ -104,8 +117,8 @@ class Oracle:
             if before is None:
                 rollout: Rollout = imagine(self.context, actions)
             else:
-                rows = np.broadcast_to(np.arange(first, last), (len(values), last - first))
-                rollout = imagine.resume(self.context, chosen(before, rows), actions)
+                places = first + _places(last - first, len(values))
+                rollout = imagine.resume(self.context, chosen(before, places), actions)
             return replace(rollout, actions=actions)
 
         for part in self.split.parts(values.shape[1], ask):
@@ -154,8 +167,9 @@ def search(
         before = clock()
         values = solver.propose(space, state, budget.candidates, Noise(seeds, plan, number))
         found = asked.judged(imagine, values, budget.survivors)
-        asked.scores.append(found.scores)
-        state = solver.improve(space, state, found.values, found.scores)
+        values, scores = found.learned(values)
+        asked.scores.append(scores)
+        state = solver.improve(space, state, values, scores)
         pool = _pooled(pool, found, max(1, budget.finalists))
         # A round that would not end in time is not begun.
         if clock() + (clock() - before) > asked.deadline:
@@ -189,10 +203,9 @@ def _pooled(pool: Judged | None, found: Judged, count: int) -> Judged:
     return pool.beside(top).top(count)
 
 
-def _all(rollout: Rollout) -> NDArray[np.int64]:
-    """[B, N] the places of all its candidates."""
-    rows, count = rollout.rewards.shape[:2]
-    return np.broadcast_to(np.arange(count), (rows, count))
+def _places(count: int, rows: int) -> NDArray[np.int64]:
+    """[B, N] of the first so many."""
+    return np.tile(np.arange(count), (rows, 1))
 
 
 def only(actions: Actions | None, rollout: Rollout) -> Actions:

@@ -31,9 +31,13 @@ class Space:
             raise BadOption(f"a horizon of {self.horizon}", "1 decision or more", "Look at least one step ahead.")
         bounds = np.array([self.low, self.high], float)
         if self.kind == "vector" and not (bounds.size and np.isfinite(bounds).all() and (bounds[0] < bounds[1]).all()):
-            raise BadOption(f"bounds {self.low} to {self.high}", "finite numbers, low < high", "Take the action space's.")
+            raise BadOption(
+                f"bounds {self.low} to {self.high}", "finite numbers, low < high", "Take the action space's."
+            )
         if self.kind != "vector" and (not self.allowed or len({*self.allowed}) < len(self.allowed)):
-            raise BadOption(f"{self.kind} ids {list(self.allowed)}", "one or more, none twice", "Name what may be chosen.")
+            raise BadOption(
+                f"{self.kind} ids {list(self.allowed)}", "one or more, none twice", "Name what may be chosen."
+            )
 
     @classmethod
     def box(cls, low: Sequence[float], high: Sequence[float], horizon: int) -> "Space":

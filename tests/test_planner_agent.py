@@ -1,0 +1,329 @@
+"""The planning agent: it acts in receding horizon, remembers true chunks alone, and speaks both protocols."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from planning_fakes import Quadratic, Sentence
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv
+from world_fakes import tiny_world
+
+from sfvgen_agents.agent import Agent
+from sfvgen_agents.history import History
+from sfvgen_agents.loading import load_agent
+from sfvgen_agents.minds import LearnedMind
+from sfvgen_agents.planner_agent import PlannerAgent, Way
+from sfvgen_agents.planning import SOLVERS, objective_of, planner_agent, solver_of, way_of
+from sfvgen_planner.errors import BadOption, UnknownName
+from sfvgen_planner.memory import DEFAULT
+from sfvgen_planner.planning import BUDGETS, CEM, BeamSearch, Budget, CategoricalCEM, Planner, Space
+from sfvgen_planner.planning.objectives import GoalImage, Reward
+from sfvgen_planner.planning.subgoals import Grammar, places
+from sfvgen_planner.types import Imagine, Plan, Window
+
+SPACE = Space.box((-1.0, -1.0), (1.0, 1.0), 8)
+PHRASES = ("go left", "go right")
+
+
+@dataclass
+class Fake:
+    """A mind that writes down what it is told."""
+
+    world: Any
+    past: int = 8
+    began: list[list[bool]] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+    ripe: list[list[bool]] = field(default_factory=list)
+
+    def begin(self, rows: np.ndarray) -> None:
+        self.began.append(rows.tolist())
+
+    def saw(self, window: Window, rows: np.ndarray) -> None:
+        self.windows.append(window)
+        self.ripe.append(rows.tolist())
+
+    def imagine(self, steps: int) -> Imagine:
+        return self.world  # type: ignore[no-any-return]
+
+    def translate(self, context: Any, plan: Plan) -> np.ndarray:
+        """Phrase k is 8 actions of 0.1 k."""
+        ids = np.asarray(plan.actions.values)[:, 0]
+        return np.repeat(ids[..., None] * 0.1 + np.zeros(2), 8, axis=1).astype(np.float32)
+
+
+def frame(number: int, rows: int | None = None) -> dict[str, np.ndarray]:
+    """A picture and a pose with a number on them."""
+    pixels, pose = np.full((16, 16, 3), number, np.uint8), np.zeros(9, np.float32)
+    pose[3], pose[0] = 1, number
+    return (
+        {"pixels": pixels, "pose": pose}
+        if rows is None
+        else {"pixels": np.stack([pixels] * rows), "pose": np.stack([pose] * rows)}
+    )
+
+
+def bowl(rows: int = 1, budget: Budget = BUDGETS["tiny"], every: int = 4) -> tuple[PlannerAgent, Fake, Quadratic]:
+    world = Quadratic(np.full((rows, 2), 0.5))
+    mind = Fake(world)
+    return PlannerAgent(mind, Way(Reward(), SPACE, CEM(), budget, every), rows=rows), mind, world
+
+
+def test_it_does_the_beginning_of_its_plan_and_plans_again() -> None:
+    agent, mind, world = bowl()
+    assert isinstance(agent, Agent)
+    agent.reset(frame(0), {})
+    done = []
+    for number in range(9):
+        done.append(agent.act(frame(number), {}))
+        if number in (0, 4, 8):
+            planned = np.asarray(agent.plan.actions.values)[0, 0]  # type: ignore[union-attr]
+        assert np.array_equal(done[-1], planned[number % 4])
+    assert len(agent.seconds) == 3
+    assert world.asked == [16, 16] * 3
+    assert mind.began == [[True]]
+
+
+def test_what_was_planned_before_is_where_it_goes_on() -> None:
+    agent, _, world = bowl()
+    agent.reset(frame(0), {})
+    for number in range(4):
+        agent.act(frame(number), {})
+    first = agent.plan
+    agent.act(frame(4), {})
+    direct = Planner(world, Reward(), SPACE, CEM(), BUDGETS["tiny"]).plan(
+        agent.history.context, before=first, done=4, seeds=agent.seeds
+    )
+    assert np.array_equal(agent.plan.actions.values, direct.actions.values)  # type: ignore[union-attr]
+
+
+def test_true_chunks_are_remembered_with_the_actions_that_led_there() -> None:
+    agent, mind, _ = bowl()
+    agent.reset(frame(0), {})
+    done = [agent.act(frame(number), {}) for number in range(34)]
+    assert mind.ripe == [[True]] * 3, "at frames 16, 24 and 32"
+    for chunk, window in enumerate(mind.windows):
+        numbers = np.arange(16) + 1 + 8 * chunk
+        assert window.pixels[0, :, 0, 0, 0].tolist() == numbers.tolist()
+        assert window.poses[0, :, 0].tolist() == numbers.tolist()
+        assert np.array_equal(window.actions[0], np.stack(done)[numbers - 1])
+        assert window.start.tolist() == [1 + 8 * chunk]
+
+
+def test_an_episode_begins_with_a_frame_that_stood_still() -> None:
+    agent, mind, _ = bowl()
+    for turn in range(2):
+        agent.reset(frame(0), {})
+        for number in range(3):
+            agent.act(frame(number + 10 * turn), {})
+        assert agent.history.context.poses[0, :, 0].tolist() == [10 * turn] * 6 + [10 * turn + 1, 10 * turn + 2]
+    assert mind.windows == []
+
+
+def test_rows_of_many_episodes_begin_and_ripen_each_in_its_time() -> None:
+    agent, mind, _ = bowl(rows=2)
+    state: Any = None
+    for number in range(20):
+        start = np.array([number == 0, number in (0, 3)])
+        actions, state = agent.predict(frame(number, 2), state, start)
+        assert actions.shape == (2, 2)
+    assert mind.began == [[True, True], [False, True]]
+    assert mind.ripe == [[True, False], [False, True]], "row 1 began three frames later"
+    assert mind.windows[1].poses[1, :, 0].tolist() == list(range(4, 20))
+
+
+def test_predict_plays_what_act_plays() -> None:
+    one, two = bowl()[0], bowl()[0]
+    one.reset(frame(0), {})
+    for number in range(7):
+        acted = one.act(frame(number), {})
+        predicted, _ = two.predict(frame(number), None, np.array([number == 0]))
+        assert np.array_equal(acted, predicted)
+    with pytest.raises(BadOption, match="2 environments"):
+        one.predict(frame(0, 2))
+
+
+class Dot(gym.Env[Any, Any]):
+    """A number that should be 0.5: the world is the bowl."""
+
+    def __init__(self) -> None:
+        self.action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+        self.observation_space = gym.spaces.Dict(
+            pixels=gym.spaces.Box(0, 255, (16, 16, 3), np.uint8), pose=gym.spaces.Box(-np.inf, np.inf, (9,), np.float32)
+        )
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return frame(0), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return frame(self.steps), -float(np.square(action - 0.5).sum()), False, self.steps == 10, {}
+
+
+def test_stable_baselines_evaluates_it_and_it_beats_chance() -> None:
+    agent = bowl(rows=2, budget=Budget(32, 4))[0]
+    mean, _ = evaluate_policy(agent, DummyVecEnv([Dot, Dot]), n_eval_episodes=4)  # type: ignore[arg-type]
+    assert mean > -3.0, "noise within the bounds earns about -11.7"
+
+
+def test_in_words_the_video_is_what_is_done() -> None:
+    mind = Fake(Sentence((1, 1)))
+    way = Way(Reward(), Space.phrases(2, 2), BeamSearch(), Budget(4, 1), 8, Grammar(PHRASES), PHRASES)
+    agent = PlannerAgent(mind, way)
+    info = {"instruction": "anything"}
+    agent.reset(frame(0), info)
+    done = [agent.act(frame(number), info) for number in range(9)]
+    assert np.allclose(done, 0.1)
+    assert len(agent.seconds) == 2
+    assert agent.plan is not None
+    assert agent.plan.actions.kind == "phrase"
+
+
+def test_sub_goals_come_one_after_another_and_begin_anew_with_another_sentence() -> None:
+    phrases = ("a", "b", "c")
+    asked: list[str] = []
+
+    def decompose(text: str) -> tuple[tuple[str, ...], ...]:
+        asked.append(text)
+        return (("a",), ("b",)) if text == "one" else (("c",),)
+
+    way = Way(Reward(), Space.phrases(3, 1), CategoricalCEM(), Budget(4, 2), 8, decompose, phrases)
+    agent = PlannerAgent(Fake(Sentence((0,))), way)
+    said = []
+    for number in range(40):
+        agent.act(frame(number), {"instruction": "one" if number < 24 else "two"})
+        if number % 8 == 0:
+            said.append(int(agent.plan.actions.values[0, 0, 0]))  # type: ignore[union-attr]
+    assert said == [0, 1, 1, 2, 2]
+    with pytest.raises(BadOption, match="with sub-goals"):
+        PlannerAgent(Fake(None), way, rows=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "goals"),
+    [
+        ("move the gripper to the red ball (1 of 2)", (("move the gripper to the red ball",),)),
+        ("move the gripper home", (("move the gripper home",),)),
+        ("turn left at the next crossing", (("turn left",),)),
+        ("sing a song", None),
+    ],
+)
+def test_the_grammar_knows_the_tasks_sentences(text: str, goals: Any) -> None:
+    phrases = ("wait", "turn left", "turn right", "move the gripper home", "move the gripper to the red ball")
+    assert Grammar(phrases)(text) == (goals or (phrases,))
+
+
+def test_the_grammar_decomposes_every_sentence_of_every_task() -> None:
+    import sfvgen_envs
+
+    for task, name in sfvgen_envs.TASKS.items():
+        env = gym.make(name, size=16)
+        _, info = env.reset(seed=0)
+        phrases = env.unwrapped.phrases  # type: ignore[attr-defined]
+        goals = Grammar(phrases)(info["instruction"])
+        assert goals, task
+        for goal in goals:
+            assert goal, task
+            assert {phrases[number] for number in places(phrases, goal)} == {*goal}
+        assert task == "lane_keep" or goals != (phrases,), "a rule of its own"
+    with pytest.raises(UnknownName, match="wait"):
+        places(("wait",), ("wai",))
+
+
+def mind_of(memory: bool, rows: int = 1) -> LearnedMind:
+    config = replace(DEFAULT, rank=2, updates=1, draws=1) if memory else None
+    return LearnedMind(tiny_world(), "toy", memory=config, rows=rows)
+
+
+def digest(world: torch.nn.Module) -> str:
+    state = {name: value.numpy().tobytes() for name, value in world.state_dict().items()}
+    return hashlib.sha256(
+        repr(sorted((n, hashlib.sha256(v).hexdigest()) for n, v in state.items())).encode()
+    ).hexdigest()
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_learned_mind_remembers_what_was_seen_and_nothing_it_imagined(rows: int) -> None:
+    mind = mind_of(True, rows)
+    before = digest(mind.world)
+    way = Way(Reward(), SPACE, CEM(), Budget(4, 2, finalists=2, final_steps=2))
+    agent = PlannerAgent(mind, way, rows=rows)
+    versions = []
+    for number in range(18):
+        agent.predict(frame(number, rows), None, np.full(rows, number == 0))
+        versions.append(mind.memory.version)  # type: ignore[union-attr]
+    assert len(set(versions[:16])) == 1, "five plans were made, and none was remembered"
+    assert versions[16] != versions[15], "two chunks were seen"
+    assert len(set(versions[16:])) == 1
+    assert digest(mind.world) == before, "the slow weights are as they were"
+    mind.begin(np.ones(rows, bool))
+    assert mind.memory.version == versions[0]  # type: ignore[union-attr]
+
+
+def test_what_is_remembered_changes_what_is_imagined() -> None:
+    mind = mind_of(True)
+    history = History(8)
+    for number in range(17):
+        observation = frame(number, 1)
+        led = None if number == 0 else np.full((1, 2), 0.1, np.float32)
+        history.add(observation["pixels"], observation["pose"], led, np.array([number == 0]))
+    space = SPACE.actions(np.zeros((1, 1, 8, 2)))
+    before = mind.imagine(1)(history.context, space).latents
+    assert history.ripe.all()
+    mind.saw(history.window, np.array([False]))
+    assert torch.equal(before, mind.imagine(1)(history.context, space).latents)
+    mind.saw(history.window, history.ripe)
+    assert not torch.allclose(before, mind.imagine(1)(history.context, space).latents)
+
+
+def test_a_video_is_translated_by_inverse_dynamics() -> None:
+    mind = mind_of(False)
+    way = Way(Reward(), Space.phrases(2, 1), BeamSearch(), Budget(2, 1), 8, Grammar(PHRASES), PHRASES)
+    agent = PlannerAgent(mind, way)
+    action = agent.act(frame(0), {"instruction": "go"})
+    assert action.shape == (2,)
+    latents = agent.plan.rollout.latents[:, 0]  # type: ignore[union-attr]
+    seen = mind.world.codec.encode(torch.from_numpy(agent.history.context.pixels[:, -1:]))
+    with torch.no_grad():
+        want = mind.world.inverse(seen, latents[:, :1], torch.zeros(1, dtype=torch.int64))[0, 0, :2]
+    assert np.allclose(action, want.clamp(-1, 1).numpy(), atol=1e-6)
+
+
+def test_a_goal_picture_is_looked_for_in_latents() -> None:
+    mind = mind_of(False)
+    objective = objective_of({"goal": 2.0, "effort": -0.1}, mind)
+    assert isinstance(objective.parts[0][1], GoalImage)  # type: ignore[attr-defined]
+    agent = PlannerAgent(mind, Way(objective, SPACE, CEM(), Budget(6, 2)))
+    agent.act(frame(0), {"goal": np.full((16, 16, 3), 200, np.uint8)})
+    assert agent.plan is not None
+    with pytest.raises(BadOption, match="goal picture"):
+        objective_of({"goal": 1.0}, Fake(None))
+    with pytest.raises(UnknownName, match="reward"):
+        objective_of({"rewards": 1.0}, mind)
+
+
+def test_parts_have_names() -> None:
+    for name in SOLVERS:
+        assert type(solver_of(name)) is SOLVERS[name]
+    with pytest.raises(UnknownName, match="icem"):
+        solver_of("icm")
+    box = gym.spaces.Box(-1, 1, (2,), np.float32)
+    assert way_of(Fake(None), box, PHRASES, solver="beam").space == Space.phrases(2, 2)
+    assert way_of(Fake(None), gym.spaces.Discrete(3, start=1), (), solver="categorical").space.allowed == (1, 2, 3)
+    with pytest.raises(BadOption, match="frames of a plan"):
+        way_of(Fake(None), box, PHRASES, horizon=2, every=4)
+    agent = planner_agent("toy", 0, box, tiny_world(), budget="tiny", solver="mppi")
+    assert agent.act(frame(0), {}).shape == (2,)
+    with pytest.raises(UnknownName, match="default"):
+        planner_agent("toy", 0, box, tiny_world(), memory="defualt")
+
+
+def test_it_has_a_name_for_eval() -> None:
+    with pytest.raises(UnknownName, match="planner"):
+        load_agent("planer", "reach", 0)
