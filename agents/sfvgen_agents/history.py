@@ -43,7 +43,7 @@ class History:
     @property
     def ripe(self) -> Rows:
         """[B] rows whose window holds `past` true frames and a chunk that nobody remembered yet."""
-        return ((self.count - 1) % FRAMES_PER_CHUNK == 0) & (self.count > self.length)
+        return np.asarray(((self.count - 1) % FRAMES_PER_CHUNK == 0) & (self.count > self.length))
 
     @property
     def window(self) -> Window:

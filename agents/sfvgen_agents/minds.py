@@ -97,7 +97,7 @@ class LearnedMind:
         told = self.world.inverse(before, after, torch.full((len(after),), number, device=after.device))
         one = self.layout[self.body]
         actions = told[..., : one.size].cpu().numpy()
-        return np.clip(actions, one.low, one.high).astype(np.float32)
+        return np.asarray(np.clip(actions, one.low, one.high), np.float32)
 
     def goal_latents(self, images: Any) -> torch.Tensor:
         """uint8 [B, h, w, 3] -> [B, C, h, w], for `GoalImage`."""

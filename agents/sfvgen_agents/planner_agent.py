@@ -4,7 +4,7 @@ One implementation for B episodes: `reset` and `act` are its batch of one, `pred
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -30,7 +30,7 @@ class Way:
     objective: Objective
     space: Space
     """of vectors or ids: these are done; of phrases: the video they lead to is, by inverse dynamics"""
-    solver: Solver = ICEM()
+    solver: Solver = field(default_factory=ICEM)
     budget: Budget = BUDGETS["small"]
     every: int = 4
     """so many frames of a plan are carried out, then comes the next plan"""

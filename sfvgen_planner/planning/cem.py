@@ -1,4 +1,4 @@
-"""The cross-entropy method: draw from a Gaussian, fit it to the best, again. Plain, and as iCEM (Pinneri et al., 2020)."""
+"""The cross-entropy method, plain and as iCEM (Pinneri et al., 2020): draw from a Gaussian, fit it to the best."""
 
 from dataclasses import dataclass, replace
 
@@ -24,7 +24,7 @@ class CEM:
     """the share of the old Gaussian that stays"""
 
     def __post_init__(self) -> None:
-        if not (0 < self.elites <= 1 and self.spread > 0 and 0 <= self.least and 0 <= self.momentum < 1):
+        if not (0 < self.elites <= 1 and self.spread > 0 and self.least >= 0 and 0 <= self.momentum < 1):
             raise BadOption(f"{self}", "elites in (0, 1], spread above 0, momentum in [0, 1)", "Leave the defaults.")
 
     def rounds(self, space: Space, asked: int) -> int:

@@ -13,7 +13,7 @@ from sfvgen_planner.planning.space import Floats, Space
 
 @dataclass(frozen=True)
 class MPPI:
-    """Only elites count, and the unit of the temperature is the spread of their scores: a few disasters change nothing."""
+    """Only elites count; the temperature is in units of their scores' spread, so disasters change nothing."""
 
     temperature: float = 0.5
     """small: the best alone counts; large: all elites alike"""

@@ -50,7 +50,7 @@ class Weighted(Term):
 
     def __call__(self, rollout: Rollout, goal: Goal) -> Floats:
         """[B, N]."""
-        return np.sum([weight * plain(term(rollout, goal)) for weight, term in self.parts], axis=0)
+        return np.asarray(np.sum([weight * plain(term(rollout, goal)) for weight, term in self.parts], axis=0))
 
 
 def _parts(term: Term) -> tuple[tuple[float, Scoring], ...]:

@@ -77,7 +77,7 @@ class PredictiveSampling:
     def improve(self, space: Space, state: Gaussian, values: Values, scores: Floats) -> Gaussian:
         """The best becomes what is disturbed next."""
         first = at(values, best(scores, 1))[:, 0]
-        found = np.isfinite(scores).any(1)[:, None, None]
+        found = np.asarray(np.isfinite(scores).any(1))[:, None, None]
         return replace(state, mean=np.where(found, first, state.mean), spread=self.shrink * state.spread)
 
     def answer(self, space: Space, state: Gaussian) -> Values | None:

@@ -70,12 +70,12 @@ class Space:
     @property
     def half(self) -> Floats:
         """[A] half of each number's range."""
-        return (np.array(self.high) - np.array(self.low)) / 2
+        return np.asarray((np.array(self.high) - np.array(self.low)) / 2)
 
     @property
     def middle(self) -> Floats:
         """[A]."""
-        return (np.array(self.high) + np.array(self.low)) / 2
+        return np.asarray((np.array(self.high) + np.array(self.low)) / 2)
 
     def clip(self, values: Floats) -> Floats:
         """[..., A] within the bounds."""

@@ -12,7 +12,7 @@ SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot 
 
 
 class Split:
-    """Remembers how many candidates fit; a call that does not fit is halved, and what fitted before is not done again."""
+    """Remembers how many candidates fit; a call that does not fit is halved, and what was done is not done again."""
 
     def __init__(self, at_once: int | None = None) -> None:
         self.at_once = at_once
