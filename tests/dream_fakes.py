@@ -1,11 +1,16 @@
 """A tiny world of the arm that reaches, and dreams of it."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
 from world_fakes import tiny_world
 
 from sfvgen_envs.dream import DreamConfig, DreamEnv, DreamVectorEnv
 from sfvgen_planner.memory import MemoryConfig
+from sfvgen_planner.world.heads import Judged, OutcomeHead
 from sfvgen_planner.world.layout import Embodiment
 from sfvgen_planner.world.model import WorldModel
 
@@ -23,9 +28,29 @@ def arm_world(kind: str = "causal", double: bool = False) -> WorldModel:
     return world.double() if double else world
 
 
-def ending(world: WorldModel, bias: float) -> WorldModel:
-    """The same, but the logit of its ends is raised by so much: some rows end early, others do not."""
-    world.outcome.tell[-1].bias.data[2] = bias
+class EndsSometimes(OutcomeHead):
+    """Ends an episode where the conditions' numbers add up to more than `limit`: by its actions, that is."""
+
+    limit: float
+    sums: list[Tensor]
+
+    def forward(self, features: Tensor, frame: Tensor, embodiment: Tensor) -> Judged:
+        """As it was, but for the end."""
+        found, total = super().forward(features, frame, embodiment), frame.sum(-1)
+        self.sums.append(total.flatten())
+        return replace(found, terminated=(total > self.limit).to(total))
+
+
+def ending(world: WorldModel, share: float) -> WorldModel:
+    """The same, but about so many steps of random actions end an episode."""
+    head = world.outcome
+    head.__class__ = EndsSometimes
+    head.limit, head.sums = float("inf"), []
+    rows = dreams(4, world)
+    rows.reset(seed=0)
+    for action in np.random.default_rng(0).uniform(-1, 1, (20, 4, 4)):
+        rows.step(action)
+    head.limit = float(torch.cat(head.sums).quantile(1 - share)) if share < 1 else -float("inf")
     return world
 
 

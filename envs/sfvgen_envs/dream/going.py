@@ -152,13 +152,20 @@ def _told_past(dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[S
     state = replace(state, length=placed(state.length, rows, length))
     features = None
     if "features" in dream.config.observe:
-        memory = _factors(state, rows)
-        level = latents.new_zeros(latents.shape[:2])
-        with torch.no_grad():
-            seen = dream.world.denoiser(latents, level, dream.world.conditions(facts), memory)
-        features = seen.features[:, -1]
+        features = _looked_at(dream, piece, _factors(state, rows))
     shown = _shown(dream, latents[:, -1], poses[:, -1], features)
     return replace(state, shown=state.shown.put(rows, shown))
+
+
+@torch.no_grad()
+def _looked_at(dream: Dream, piece: Piece, memory: LowRank | None) -> Tensor:
+    """Features [K, D] of the last of some real frames, looked at once more after all of them."""
+    world, last = dream.world, slice(piece.frames - 1, None)
+    cache = world.denoiser.prefill(piece.latents, world.conditions(piece.facts), memory)
+    clean = piece.latents.new_zeros(piece.rows, 1)
+    told = world.conditions(piece.facts[last])
+    features: Tensor = world.denoiser.denoise(cache, piece.latents[:, last], clean, told, memory).features
+    return features[:, 0]
 
 
 def _shown(dream: Dream, latents: Tensor, poses: Tensor, features: Tensor | None) -> Shown:

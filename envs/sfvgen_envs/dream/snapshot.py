@@ -141,7 +141,7 @@ def _facts(tensors: Tensors, name: str, texts: list[list[str]]) -> Facts:
 
 def _put_memory(tensors: Tensors, memory: Memory) -> dict[str, Any]:
     weights, first, second = memory.trained.tensors
-    parts = {"weights": weights, "first": first, "second": second, "start": memory.start}
+    parts = {"weights": weights, "first": first, "second": second, "start": memory.start, "pace": memory.pace or {}}
     tensors |= {f"memory/{part}/{key}": value for part, values in parts.items() for key, value in values.items()}
     tensors |= {"memory/steps": memory.trained.steps, "memory/seeds": memory.seeds}
     return {"config": asdict(memory.config), "world": memory.world}
@@ -154,4 +154,4 @@ def _memory(tensors: Tensors, told: Mapping[str, Any]) -> Memory:
 
     trained = Trained(part("weights"), part("first"), part("second"), tensors["memory/steps"])
     config = MemoryConfig(**{**told["config"], "modules": tuple(told["config"]["modules"])})
-    return Memory(trained, part("start"), tensors["memory/seeds"], config, told["world"])
+    return Memory(trained, part("start"), tensors["memory/seeds"], config, told["world"], part("pace") or None)

@@ -59,8 +59,8 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         device: torch.device | str | None = None,
         render_mode: str | None = "rgb_array",
     ) -> None:
-        """`world`: one, or its folder, or None for the shipped one. `starts`: "task" (the real task's first frames), the
-        folder of a data set (the first frames of its episodes), or a function."""
+        """`world`: one, or its folder, or None for the shipped one. `starts`: "task" (the real task's first frames),
+        the folder of a data set (the first frames of its episodes), or a function."""
         one_of("obs_type", obs_type, ("numpy", "torch"))
         one_of("render_mode", render_mode or "rgb_array", ("rgb_array",))
         if num_envs < 1:
