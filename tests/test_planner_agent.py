@@ -22,7 +22,7 @@ from sfvgen_agents.planning import SOLVERS, objective_of, planner_agent, solver_
 from sfvgen_planner.errors import BadOption, UnknownName
 from sfvgen_planner.memory import DEFAULT
 from sfvgen_planner.planning import BUDGETS, CEM, BeamSearch, Budget, CategoricalCEM, Planner, Space
-from sfvgen_planner.planning.objectives import GoalImage, Reward
+from sfvgen_planner.planning.objectives import Effort, GoalImage, Reward
 from sfvgen_planner.planning.subgoals import Grammar, places
 from sfvgen_planner.types import Imagine, Plan, Window
 
@@ -297,15 +297,19 @@ def test_a_video_is_translated_by_inverse_dynamics() -> None:
 
 def test_a_goal_picture_is_looked_for_in_latents() -> None:
     mind = mind_of(False)
-    objective = objective_of({"goal": 2.0, "effort": -0.1}, mind)
-    assert isinstance(objective.parts[0][1], GoalImage)  # type: ignore[attr-defined]
+    objective = objective_of("2*goal - .1*effort", mind)
+    weights = [(weight, type(term)) for weight, term in objective.parts]  # type: ignore[attr-defined]
+    assert weights == [(2.0, GoalImage), (-0.1, Effort)]
+    for odd in ("", "2 reward", "reward*2", "reward++goal", "2*"):
+        with pytest.raises(BadOption, match="a sum such as"):
+            objective_of(odd, mind)
     agent = PlannerAgent(mind, Way(objective, SPACE, CEM(), Budget(6, 2)))
     agent.act(frame(0), {"goal": np.full((16, 16, 3), 200, np.uint8)})
     assert agent.plan is not None
     with pytest.raises(BadOption, match="goal picture"):
-        objective_of({"goal": 1.0}, Fake(None))
+        objective_of("goal", Fake(None))
     with pytest.raises(UnknownName, match="reward"):
-        objective_of({"rewards": 1.0}, mind)
+        objective_of("rewards", mind)
 
 
 def test_parts_have_names() -> None:

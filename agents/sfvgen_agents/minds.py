@@ -34,6 +34,9 @@ class Mind(Protocol):
     def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
         """[B, T, A]: the actions that lead through what a plan in words expects to happen."""
 
+    def picture(self, plan: Plan) -> NDArray[np.uint8]:
+        """uint8 [B, T, h, w, 3]: what a plan made just now expects to see."""
+
 
 class LearnedMind:
     """A learned world; with a memory config it also remembers what it sees."""
@@ -98,6 +101,11 @@ class LearnedMind:
         one = self.layout[self.body]
         actions = told[..., : one.size].cpu().numpy()
         return np.asarray(np.clip(actions, one.low, one.high), np.float32)
+
+    @torch.no_grad()
+    def picture(self, plan: Plan) -> NDArray[np.uint8]:
+        """Decoded only here: candidates are judged in latents."""
+        return np.asarray(self.world.codec.decode(plan.rollout.latents)[:, 0].cpu())
 
     def goal_latents(self, images: Any) -> torch.Tensor:
         """uint8 [B, h, w, 3] -> [B, C, h, w], for `GoalImage`."""

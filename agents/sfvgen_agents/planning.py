@@ -1,5 +1,6 @@
 """Planning agents by what a user calls their parts: `sfvgen eval agent=planner`, `sfvgen plan solver=mppi`."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ def solver_of(name: str) -> Solver:
     return SOLVERS[name]()
 
 
-def objective_of(weights: dict[str, float], mind: Mind) -> Term:
-    """A weighted sum, e.g. {reward: 1, goal: 2, effort: -0.1}."""
+def objective_of(text: str, mind: Mind) -> Term:
+    """What a user writes, e.g. "reward + 2*goal - 0.1*effort"."""
     terms: dict[str, Callable[[], Term]] = {
         "reward": Reward,
         "success": Success,
@@ -57,14 +58,18 @@ def objective_of(weights: dict[str, float], mind: Mind) -> Term:
         "uncertainty": Uncertainty,
         "goal": lambda: GoalImage(_encoder(mind)),
     }
-    for name in weights:
+    squeezed = text.replace(" ", "")
+    parts = re.findall(r"([+-]?)(?:(\d+\.?\d*|\.\d+)\*)?([a-z]+)", squeezed)
+    if not parts or "".join(f"{sign}{weight}{'*' if weight else ''}{name}" for sign, weight, name in parts) != squeezed:
+        raise BadOption(
+            f"the objective {text!r}", "a sum such as reward+2*goal-0.1*effort", "Quote spaces."
+        )
+    for _, _, name in parts:
         if name not in terms:
             raise UnknownName(f"objective {name!r}", f"some of {list(terms)}", closest(name, list(terms)))
-    if not weights:
-        raise BadOption("an objective of no terms", "one or more", "Say {reward: 1}.")
-    first, *rest = (weight * terms[name]() for name, weight in weights.items())
-    total: Term = first
-    for term in rest:
+    weighted = [float(f"{sign}{weight or 1}") * terms[name]() for sign, weight, name in parts]
+    total: Term = weighted[0]
+    for term in weighted[1:]:
         total = total + term
     return total
 
@@ -78,10 +83,10 @@ def way_of(
     budget: str = "small",
     horizon: int = 16,
     every: int = 4,
-    objective: dict[str, float] | None = None,
+    objective: str = "reward",
 ) -> Way:
     """A way of planning in a body's actions, or (categorical, beam) in its phrases."""
-    wanted, chosen = objective_of(objective or {"reward": 1.0}, mind), solver_of(solver)
+    wanted, chosen = objective_of(objective, mind), solver_of(solver)
     if isinstance(action_space, spaces.Discrete):
         space = Space.discrete(int(action_space.n), horizon, int(action_space.start))
         return Way(wanted, space, chosen, budget_of(budget), every)

@@ -1,0 +1,148 @@
+"""Who plays: a scripted or learned agent, or a planner in the true simulator or in a learned world."""
+
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from sfvgen_agents.agent import Agent
+from sfvgen_agents.loading import identify, load_agent
+from sfvgen_agents.planner_agent import PlannerAgent
+from sfvgen_agents.planning import SOLVERS, planner_agent, way_of
+from sfvgen_envs.oracle import oracle_imagine
+from sfvgen_planner.errors import BadOption, UnknownName, closest
+from sfvgen_planner.planning import BUDGETS
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Context, Imagine, Plan, Window
+from sfvgen_planner.world.model import SHIPPED, WorldModel
+
+ORACLE, LEARNED = "oracle", "planner"
+
+
+class OracleMind:
+    """The true simulator, from wherever it is. It needs no memory, and no eyes."""
+
+    past = 1
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        self.env = env
+
+    def begin(self, rows: NDArray[np.bool_]) -> None:
+        """Nothing to forget."""
+
+    def saw(self, window: Window, rows: NDArray[np.bool_]) -> None:
+        """Nothing to remember."""
+
+    def imagine(self, steps: int) -> Imagine:
+        """Exact, whatever the steps."""
+        return oracle_imagine([self.env], pixels=False)
+
+    def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
+        """What the body makes of the phrases."""
+        task: Any = self.env.unwrapped
+        state, actions = task.get_state(), []
+        for word in np.asarray(plan.actions.values)[0, 0]:
+            task.say(task.phrases[int(word)])
+            for _ in range(FRAMES_PER_CHUNK):
+                actions.append(np.asarray(task.obey(), np.float32))
+                task.tick(actions[-1])
+        task.set_state(state)
+        return np.stack(actions)[None]
+
+    def picture(self, plan: Plan) -> NDArray[np.uint8]:
+        """Drawn anew, because candidates are not."""
+        task: Any = self.env.unwrapped
+        here = Context(task.render()[None, None], task.pose()[None, None])
+        return np.asarray(oracle_imagine([self.env])(here, plan.actions).pixels)[:, 0]
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """What planners have in common, whatever their name asks for."""
+
+    world: str | None = None
+    """folder of the learned world; the shipped one if None"""
+    memory: str | None = None
+    horizon: int = 16
+    every: int = 4
+    objective: str = "reward"
+    solver: str = "icem"
+    budget: str = "small"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One who plays. `oracle/mppi/medium` is a planner: where it plans, with which solver, with which budget."""
+
+    name: str
+    where: str | None
+    """oracle, planner (in a learned world), or None: an agent that `load_agent` knows"""
+    solver: str = ""
+    budget: str = ""
+
+    @classmethod
+    def parse(cls, name: str, thinking: Thinking) -> "Arm":
+        """From what a user writes."""
+        where, *rest = name.split("/")
+        if where not in (ORACLE, LEARNED):
+            return cls(name, None)
+        solver, budget = (*rest, *(thinking.solver, thinking.budget)[len(rest) :])[:2]
+        for given, known, kind in ((solver, SOLVERS, "solver"), (budget, BUDGETS, "budget")):
+            if given not in known:
+                raise UnknownName(f"{kind} {given!r} in {name!r}", f"one of {list(known)}", closest(given, list(known)))
+        if len(rest) > 2:
+            raise BadOption(f"agent {name!r}", f"{where}/solver/budget", "Leave the rest out.")
+        return cls(name, where, solver, budget)
+
+    def agent(self, env: gym.Env[Any, Any], task: str, seed: int, thinking: Thinking) -> Agent:
+        """Who plays `task` in this environment."""
+        if self.where is None:
+            return load_agent(self.name, task, seed, env.action_space)
+        choices: dict[str, Any] = {
+            "solver": self.solver,
+            "budget": self.budget,
+            "horizon": thinking.horizon,
+            "every": thinking.every,
+            "objective": thinking.objective,
+        }
+        if self.where == ORACLE:
+            mind = OracleMind(env)
+            phrases = tuple(env.unwrapped.phrases)  # type: ignore[attr-defined]
+            way = way_of(mind, env.action_space, phrases, **choices)
+            return PlannerAgent(mind, way, seed=seed, parameters={"world": ORACLE, **choices})
+        model = loaded(thinking.world)
+        return planner_agent(task, seed, env.action_space, model, memory=thinking.memory, **choices)
+
+    def card(self, agent: Agent, thinking: Thinking) -> dict[str, Any]:
+        """Who that is, in JSON values; it changes when the agent or its world does."""
+        card = {**identify(self.name, agent), "code": code()}
+        return {**card, "world": weights_of(thinking.world)} if self.where == LEARNED else card
+
+
+@cache
+def code() -> str:
+    """A name for the code that decides how an episode goes, besides the agent's own file."""
+    known = sha256()
+    for package in ("sfvgen_envs", "sfvgen_agents", "sfvgen_planner.planning"):
+        for file in sorted(Path(str(files(package))).rglob("*.py")):
+            known.update(file.read_bytes())
+    return known.hexdigest()[:16]
+
+
+@cache
+def loaded(folder: str | None) -> WorldModel:
+    """A world, loaded once."""
+    return WorldModel.from_pretrained(folder)
+
+
+@cache
+def weights_of(folder: str | None) -> str:
+    """A name for a world's weights."""
+    path = SHIPPED if folder is None else Path(folder)
+    files = sorted(path.rglob("*.safetensors"))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
