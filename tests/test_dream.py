@@ -1,5 +1,6 @@
 """What holds for every dream: Gymnasium's contract, autoreset written out, rows that are the single environment's."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -12,8 +13,10 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfvgen_envs.dream import DreamConfig, DreamEnv, DreamVectorEnv
+from sfvgen_envs.dream import DataStarts, DreamConfig, DreamEnv, DreamVectorEnv
 from sfvgen_envs.dream.imitated import make_task
+from sfvgen_experiments.collect import Collect, record
+from sfvgen_planner.errors import BadOption
 from sfvgen_planner.types import Context
 from sfvgen_planner.world.sampler import SamplerConfig
 
@@ -340,3 +343,34 @@ def test_the_paper_s_denoiser_dreams_too() -> None:
     for action in actions(2, 9):
         observation, *_ = rows.step(action)
     assert rows.observation_space.contains(observation)
+
+
+def test_a_scene_may_be_varied_as_in_the_real_task() -> None:
+    one, real = one_dream(WORLD), make_task("reach", size=(16, 16), length="short")
+    for options in ({"variation": {"colour": "blue"}}, {"goal": (0.4, 0.1, 0.1)}):
+        truth, told = real.reset(seed=3, options=options)
+        observation, info = one.reset(seed=3, options=options)
+        assert info["instruction"] == told["instruction"]
+        coded = WORLD.codec.decode(WORLD.codec.encode(torch.from_numpy(truth["pixels"])[None]))[0].numpy()
+        np.testing.assert_array_equal(observation["pixels"], coded)
+
+
+def test_recorded_episodes_are_begun_with(tmp_path: Path) -> None:
+    data = record(Collect(task="reach", episodes=3, length="short", size=16, out=str(tmp_path / "reach"), workers=0))
+    rows = dreams(4, WORLD, starts=tmp_path / "reach")
+    observation, info = rows.reset(seed=0)
+    firsts = [episode.poses[0] for episode in data]
+    assert all(any(np.array_equal(pose, first) for first in firsts) for pose in observation["pose"])
+    assert set(info["instruction"]) <= {episode.instructions[0] for episode in data}
+    known = rows.dream.imitated
+    rows = dreams(4, WORLD, starts=DataStarts(tmp_path / "reach", known, "short", 8, anywhere=True))
+    rows.reset(seed=0)
+    assert rows.state.length.tolist() == [8] * 4
+    assert len(set(rows.state.elapsed.tolist())) > 1
+    again = dreams(4, WORLD, starts=DataStarts(tmp_path / "reach", known, "short", 8, anywhere=True))
+    again.reset(seed=0)
+    assert torch.equal(again.state.latents, rows.state.latents)
+    with pytest.raises(BadOption, match="medium"):
+        DreamVectorEnv("reach", 1, world=WORLD, starts=tmp_path / "reach")
+    with pytest.raises(BadOption, match="goal"):
+        rows.reset(options={"goal": (0.4, 0.1, 0.1)})

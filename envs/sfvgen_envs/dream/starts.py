@@ -32,8 +32,8 @@ class Start:
     """a picture of the solved state, where one may be shown"""
 
 
-Starts: TypeAlias = Callable[[np.random.Generator, int | None], Start]
-"""A start, drawn by a row's generator; the seed is the user's, where he gave one."""
+Starts: TypeAlias = Callable[[np.random.Generator, int | None, Mapping[str, Any]], Start]
+"""A start, drawn by a row's generator. The seed is the user's, where he gave one; so are a `goal` and a `variation`."""
 
 
 class TaskStarts:
@@ -42,10 +42,10 @@ class TaskStarts:
     def __init__(self, task: Task[Any, Any]) -> None:
         self.task = task
 
-    def __call__(self, rng: np.random.Generator, seed: int | None) -> Start:
+    def __call__(self, rng: np.random.Generator, seed: int | None, fixed: Mapping[str, Any]) -> Start:
         """Resets the task; all that is random in it follows a seed."""
         drawn = int(rng.integers(2**31))
-        observation, info = self.task.reset(seed=drawn if seed is None else seed)
+        observation, info = self.task.reset(seed=drawn if seed is None else seed, options=dict(fixed))
         pixels, pose = observation["pixels"][None], observation["pose"][None]
         return Start(pixels, pose, 0, info["instruction"], info.get("goal"))
 
@@ -69,8 +69,10 @@ class DataStarts:
         length_of_window, stride = (frames, 1) if anywhere else (1, ENDLESS)
         self._windows = Windows(dataset, length_of_window, stride=stride, where=fits)
 
-    def __call__(self, rng: np.random.Generator, seed: int | None) -> Start:
+    def __call__(self, rng: np.random.Generator, seed: int | None, fixed: Mapping[str, Any]) -> Start:
         """Each start as likely as any other."""
+        if fixed:
+            raise BadOption(f"{sorted(fixed)} for recorded episodes", "none", "Use starts='task' to vary a scene.")
         index = int(rng.integers(len(self._windows)))
         window, (path, first) = self._windows[index], self._windows.place(index)
         now = first + len(window.pixels) - 1

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -31,7 +32,8 @@ from sfvgen_planner.world.model import WorldModel
 
 Array = Any
 """numpy, or a tensor on the world's device where `obs_type` is "torch"."""
-OPTIONS = ("reset_mask", "context", "elapsed", "instruction", "memory", "snapshot")
+OPTIONS = ("reset_mask", "goal", "variation", "context", "elapsed", "instruction", "memory", "snapshot")
+FIXED = ("goal", "variation")
 
 
 class DreamVectorEnv(VectorEnv[Any, Any, Any]):
@@ -88,9 +90,9 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Begins episodes, of all rows or of those in `options["reset_mask"]` (bool [B]).
 
-        `options["context"]` is what a real episode looks like now (see `given.starts_of`), with `elapsed` steps taken,
-        an `instruction` and a `memory` where there are any; `options["snapshot"]` goes on from what `snapshot()`
-        returned.
+        `goal` and `variation` are the real task's own, for the scene that is begun with. `options["context"]` is what a
+        real episode looks like now (see `given.starts_of`), with `elapsed` steps taken, an `instruction` and a `memory`
+        where there are any; `options["snapshot"]` goes on from what `snapshot()` returned.
         """
         self._check_open()
         options = options or {}
@@ -107,7 +109,10 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         for row, one in enumerate(seeds):
             if one is not None and mask[row]:
                 self.randoms[row], _ = seeding.np_random(one)
-        self._begin(mask, seeds, starts, options.get("memory"))
+        fixed = {key: options[key] for key in FIXED if key in options}
+        if fixed and starts is not None:
+            raise BadOption(f"{sorted(fixed)} and a context", "one of them", "A context shows its scene.")
+        self._begin(mask, seeds, starts, options.get("memory"), fixed)
         return self._observed(), self._info(mask)
 
     def step(self, actions: Array) -> tuple[Any, Array, Array, Array, dict[str, Any]]:
@@ -214,6 +219,7 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         seeds: Sequence[int | None] | None = None,
         starts: Sequence[Start] | None = None,
         memory: Any = None,
+        fixed: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """New episodes in these rows. Only a start is drawn row by row, by the row's own generator."""
         state = nothing(self.dream, self.num_envs) if self._state is None else self._state
@@ -221,7 +227,7 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         rows: list[int] = np.flatnonzero(mask).tolist()
         asked = [None] * self.num_envs if seeds is None else seeds
         if starts is None:
-            chosen = [self._starts(self.randoms[row], asked[row]) for row in rows]
+            chosen = [self._starts(self.randoms[row], asked[row], fixed) for row in rows]
         else:
             chosen = [starts[row] for row in rows]
         keys = torch.tensor([int(self.randoms[row].integers(2**63)) for row in rows], device=self.dream.device)
