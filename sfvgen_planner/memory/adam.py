@@ -1,7 +1,8 @@
-"""Adam for many rows at once: each row has its own moments, its own age, its own rate, and may sit a step out."""
+"""Steps for many rows at once: each row has its own moments, its own age, its own rate, and may sit a step out."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -48,28 +49,78 @@ class Trained:
         return self.weights, self.first, self.second
 
 
+Way = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""(gradient [M, ...], both moments, steps [M]) -> which way to go, and both moments"""
+
+
+def adam(gradient: Tensor, first: Tensor, second: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Every number moves by about the rate."""
+    decay, decay2 = (1 - beta ** steps.double() for beta in BETAS)
+    first = first.lerp(gradient, 1 - BETAS[0])
+    second = second * BETAS[1] + (1 - BETAS[1]) * gradient.square()
+    size = (second / along(decay2, second)).sqrt() + EPSILON
+    return first / along(decay, first) / size, first, second
+
+
+def sgd(gradient: Tensor, first: Tensor, second: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Down the slope: it can be differentiated through."""
+    return gradient, first, second
+
+
+def muon(gradient: Tensor, first: Tensor, second: Tensor, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Every direction of a matrix moves alike (Jordan, 2024), its numbers by about the rate.
+
+    What is rare in a window is written as firmly as what is frequent. No moments: a few steps cannot wait for a mean.
+    """
+    flat = gradient.flatten(2)
+    way = orthogonal(flat) * max(flat.shape[1:]) ** 0.5
+    return way.reshape(gradient.shape), first, second
+
+
+WAYS: dict[str, Way] = {"adam": adam, "sgd": sgd, "muon": muon}
+
+
 def step(
-    now: Trained, gradients: Tensors, rate: Tensor, *, clip: float, start: Tensors | None = None, anchor: float = 0.0
+    now: Trained,
+    gradients: Tensors,
+    rate: Tensor,
+    *,
+    clip: float,
+    start: Tensors | None = None,
+    anchor: float = 0.0,
+    way: Way = adam,
+    pace: Tensors | None = None,
 ) -> Trained:
     """One step; a row whose rate (float [M]) is 0, or whose gradient is not finite, stays as it was, bit for bit.
 
-    With an anchor, weights first go back towards `start` [1, ...] (decoupled from the gradient, as in AdamW).
+    With an anchor, weights first go back towards `start` [1, ...] (decoupled from the gradient, as in AdamW). `pace`
+    has a factor of the rate for each tensor by name.
     """
     length = torch.stack([value.flatten(1).square().sum(1) for value in gradients.values()]).sum(0).sqrt()
     moving = (rate > 0) & length.isfinite()
-    short = torch.where(moving, (clip / (length + 1e-6)).clamp(max=1), 0)
+    # Without a bound nothing is divided, or gradients through this step would be of 0 times infinity.
+    short = torch.where(moving, (clip / (length + 1e-6)).clamp(max=1) if clip < inf else 1.0, 0)
     steps = now.steps + 1
-    decay, decay2 = (1 - beta ** steps.double() for beta in BETAS)
     weights, first, second = {}, {}, {}
     for name, value in now.weights.items():
         gradient = torch.where(along(moving, value), gradients[name], 0) * along(short, value)
-        first[name] = now.first[name].lerp(gradient, 1 - BETAS[0])
-        second[name] = now.second[name] * BETAS[1] + (1 - BETAS[1]) * gradient.square()
-        size = (second[name] / along(decay2, value)).sqrt() + EPSILON
+        go, first[name], second[name] = way(gradient, now.first[name], now.second[name], steps)
         if start is not None and anchor:
             value = value - along(rate, value) * anchor * (value - start[name])
-        weights[name] = value - along(rate / decay, value) * first[name] / size
+        far = along(rate, value) if pace is None else along(rate, value) * pace[name]
+        weights[name] = value - far * go
     return Trained(weights, first, second, steps).where(moving, now)
+
+
+def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
+    """[M, n, m] of the same singular vectors and singular values near 1, by a quintic Newton-Schulz iteration."""
+    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    square = wide.square().sum((1, 2), keepdim=True)
+    x = torch.where(square > 0, wide / torch.where(square > 0, square, 1).sqrt(), 0)
+    for _ in range(steps):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x if matrices.shape[1] <= matrices.shape[2] else x.mT
 
 
 def along(row: Tensor, like: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from math import inf
 from typing import Literal
 
 from sfvgen_planner.errors import BadOption, UnknownName, closest
+from sfvgen_planner.memory.adam import WAYS
 from sfvgen_planner.world.schedule import DRAWS, Draw
 
 Variant = Literal["full", "original", "global", "frame", "off"]
@@ -29,8 +30,10 @@ class MemoryConfig:
     modules: tuple[str, ...] = ("attention", "mlp")
     """kinds of layers, or patterns of whole layer names; each must match something"""
     rank: int = 7
+    optimiser: Literal["adam", "muon", "sgd"] = "adam"
+    """who takes the steps; see `adam.py`"""
     rate: float = 0.005
-    """of Adam, and so about how far a number moves in an update"""
+    """about how far a number moves in an update; of "sgd", by how much of its slope"""
     updates: int = 8
     """a chunk"""
     draws: int = 4
@@ -53,9 +56,9 @@ class MemoryConfig:
     """of the A factors, which all episodes share"""
 
     def __post_init__(self) -> None:
-        for name, known in ((self.variant, VARIANTS), (self.levels, DRAWS)):
+        for name, known in ((self.variant, VARIANTS), (self.levels, DRAWS), (self.optimiser, tuple(WAYS))):
             if name not in known:
-                raise UnknownName(f"a memory with {name!r}", "a known variant and way to draw", closest(name, known))
+                raise UnknownName(f"a memory with {name!r}", f"one of {', '.join(known)}", closest(name, known))
         whole = min(self.rank, self.updates, self.draws, len(self.modules)) >= 1 and self.replay >= 0
         if not whole or not (0 < self.rate < inf and 0 <= self.anchor * self.rate <= 1):
             raise BadOption(

@@ -100,7 +100,8 @@ def _continued(
 
     mine = {name: value.to(one.device, one.dtype) for name, value in factors.items()}
     trained = Trained(mine, part("first"), part("second"), kept["steps"].to(one.device))
-    memory = Memory(trained, part("start"), kept["seeds"].to(one.device), config, told["world"])
+    pace = part("pace") if any(name.startswith("pace/") for name in kept) else None
+    memory = Memory(trained, part("start"), kept["seeds"].to(one.device), config, told["world"], pace)
     check_fits(world, memory)
     return memory
 
@@ -143,6 +144,7 @@ def _peft_config(memory: Memory) -> dict[str, Any]:
 
 def _save_sidecar(memory: Memory, folder: Path) -> None:
     parts = {"first": memory.trained.first, "second": memory.trained.second, "start": memory.start}
+    parts |= {"pace": memory.pace} if memory.pace else {}
     tensors = {f"{which}/{name}": value for which, part in parts.items() for name, value in part.items()}
     tensors |= {"steps": memory.trained.steps, "seeds": memory.seeds}
     told = {"version": VERSION, "config": asdict(memory.config), "world": memory.world, "factors": memory.version}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sfvgen_planner.memory.adam import Tensors, Trained, step
+from sfvgen_planner.memory.adam import WAYS, Tensors, Trained, step
 from sfvgen_planner.memory.config import MemoryConfig
 from sfvgen_planner.memory.guard import bounded, sizes
 from sfvgen_planner.memory.start import check_fits
@@ -21,11 +21,14 @@ from sfvgen_planner.world.noise import keyed_noise, split
 from sfvgen_planner.world.schedule import draw_levels
 
 
-def remember(world: WorldModel, memory: Memory, window: Seen, earlier: Sequence[Seen] = ()) -> Memory:
+def remember(
+    world: WorldModel, memory: Memory, window: Seen, earlier: Sequence[Seen] = (), *, through: bool = False
+) -> Memory:
     """The memory with a window remembered; rows whose guard strikes, or of weight 0, are as they were.
 
     earlier: windows of the same episodes, oldest first, for replay; where a row was in another episode then, its
     weight there is 0. Windows of another length or past are passed over.
+    through: what was a function of something (a learned start or pace) stays one; for the loop of second order.
     """
     config = memory.config
     check_fits(world, memory)
@@ -40,9 +43,18 @@ def remember(world: WorldModel, memory: Memory, window: Seen, earlier: Sequence[
         bound = sizes(world.denoiser, trained.weights) if config.bound < float("inf") else None
         for update in range(config.updates):
             shown = _shown([*history, now], draw.pick[:, update])
-            gradients = _gradients(world, trained.weights, config, shown, draw, update)
-            rate = config.rate * shown.weights.double()
-            trained = step(trained, gradients, rate, clip=config.clip, start=memory.start, anchor=config.anchor)
+            gradients = _gradients(world, trained.weights, config, shown, draw, update, through)
+            rate, way = config.rate * shown.weights.double(), WAYS[config.optimiser]
+            trained = step(
+                trained,
+                gradients,
+                rate,
+                clip=config.clip,
+                start=memory.start,
+                anchor=config.anchor,
+                way=way,
+                pace=memory.pace,
+            )
             if bound is not None:
                 short = replace(trained, weights=bounded(trained.weights, bound, config.bound))
                 trained = short.where(rate > 0, trained)
@@ -154,14 +166,16 @@ def losses(
 
 
 def _gradients(
-    world: WorldModel, weights: Tensors, config: MemoryConfig, window: Seen, draw: Draw, update: int
+    world: WorldModel, weights: Tensors, config: MemoryConfig, window: Seen, draw: Draw, update: int, through: bool
 ) -> Tensors:
     """Of the sum over rows: one backward gives each row its own, because no row's loss knows another's factors."""
     with torch.enable_grad():
-        leaves = {name: value.detach().clone().requires_grad_() for name, value in weights.items()}
+        alone = {name: value.detach().clone().requires_grad_() for name, value in weights.items()}
+        leaves = weights if through else alone
         noise = draw.noise(update, window.latents)
         total = losses(world, leaves, config, window, noise, draw.level[:, update]).sum()
-        return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
+        slopes = torch.autograd.grad(total, list(leaves.values()), create_graph=through)
+        return dict(zip(leaves, slopes, strict=True))
 
 
 @torch.no_grad()

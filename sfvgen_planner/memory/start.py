@@ -15,9 +15,14 @@ from sfvgen_planner.world.model import WorldModel
 
 
 def start(
-    world: WorldModel, config: MemoryConfig, rows: int, theta0: LowRank | None = None, seeds: Tensor | None = None
+    world: WorldModel,
+    config: MemoryConfig,
+    rows: int,
+    theta0: LowRank | None = None,
+    seeds: Tensor | None = None,
+    pace: Tensors | None = None,
 ) -> Memory:
-    """Memories of `rows` episodes that begin; B = 0 changes nothing, a learned `theta0` (of one row) does.
+    """Memories of `rows` episodes that begin; B = 0 changes nothing, a learned `theta0` (of one row) may.
 
     All rows share their A: slow weights then meet every memory in the same coordinates.
     """
@@ -31,7 +36,9 @@ def start(
     check_layers(world, first, config)
     repeated = {name: value.repeat(rows, *[1] * (value.ndim - 1)) for name, value in first.items()}
     keys = torch.zeros(rows, dtype=torch.int64) if seeds is None else seeds
-    return Memory(Trained.fresh(repeated), first, keys.to(one.device), config, identity(world))
+    if pace is not None and (pace.keys() != first.keys() or any(value.numel() != 1 for value in pace.values())):
+        raise BadMemory(f"a pace for {len(pace)} tensors", f"a number for each of {len(first)}", "Use its own start.")
+    return Memory(Trained.fresh(repeated), first, keys.to(one.device), config, identity(world), pace)
 
 
 def layers(world: WorldModel, patterns: tuple[str, ...]) -> dict[str, nn.Module]:

@@ -29,6 +29,8 @@ class Memory:
     config: MemoryConfig
     world: str
     """identity of the slow weights it was written beside"""
+    pace: Tensors | None = None
+    """learned factors of the rate, a number for each tensor of factors by name; None: all 1"""
 
     @property
     def rows(self) -> int:
@@ -71,8 +73,8 @@ class Memory:
         if not parts:
             raise BadMemory("no memories", "one or more", "Begin with start().")
         one = parts[0]
-        alike = ((part.config, part.world, digest(part.start)) for part in parts)
-        if any(told != (one.config, one.world, digest(one.start)) for told in alike):
+        alike = {(part.config, part.world, digest(part.start), digest(part.pace or {})) for part in parts}
+        if len(alike) > 1:
             raise BadMemory("memories of different worlds, configs or starts", "one of each", "Keep them apart.")
         weights, first, second = (
             {name: torch.cat([part.trained.tensors[which][name] for part in parts]) for name in one.start}

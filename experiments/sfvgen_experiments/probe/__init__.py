@@ -1,0 +1,1 @@
+"""Questions asked of a made-up world, answered in minutes."""
