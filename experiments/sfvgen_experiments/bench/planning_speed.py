@@ -1,8 +1,9 @@
 """How quick is a plan? `sfvgen bench planning_speed`: the same search in the same world, twice.
 
-Ours: the past looked at once for all candidates, candidates in one batch, latents only. The naive way, as one would write
-it with a diffusers pipeline: a call for each candidate, and in each denoising step the whole window. Both make the same
-draws, so both find the same plan; that their scores agree is printed beside the times.
+Ours: the past looked at once for all candidates, candidates in one batch, latents only. The naive way, as one would
+write it with a diffusers pipeline: a call for each candidate, in each denoising step the whole window, and frames that
+come out decoded. Both make the same draws, so both find the same plan; that their scores agree is printed beside the
+times.
 """
 
 import json
@@ -130,10 +131,10 @@ class Question:
     steps: int
     at_once: int | None = None
 
-    def imagine(self, world: WorldModel) -> Imagine:
-        """Latents only."""
+    def imagine(self, world: WorldModel, pixels: bool = False) -> Imagine:
+        """Told no memory."""
         camera = next(iter(world.encoder.layout[self.body].cameras), None)
-        return world.imagine_with(None, body=self.body, camera=camera, sampler=SamplerConfig(self.steps), pixels=False)
+        return world.imagine_with(None, body=self.body, camera=camera, sampler=SamplerConfig(self.steps), pixels=pixels)
 
     def ours(self, count: int) -> Callable[[], Plan]:
         """One plan."""
@@ -143,7 +144,7 @@ class Question:
         """The same with a call and a past for each candidate."""
         whole = copy(self.world)
         whole._modules = {**self.world._modules, "denoiser": WholeWindow(self.world.denoiser)}
-        return self._plan(in_parts(self.imagine(whole), 1), count, None)
+        return self._plan(in_parts(self.imagine(whole, pixels=True), 1), count, None)
 
     def _plan(self, imagine: Imagine, count: int, at_once: int | None) -> Callable[[], Plan]:
         one = self.world.encoder.layout[self.body]
