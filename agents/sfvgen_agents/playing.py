@@ -1,6 +1,8 @@
 """One agent plays one episode."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -29,11 +31,11 @@ class EpisodeResult:
     """How it went."""
 
     success: bool
-    """was the task solved when the episode ended"""
+    """was the task solved when the episode ended; in a dream, does the world say so"""
     total: float
     """sum of the rewards: the return"""
     waypoint_distance: float
-    """metres, when the episode ended"""
+    """metres, when the episode ended; NaN in a dream, where nobody knows"""
     steps: int
     seconds: float
     """the agent's own time, in `reset` and `act`"""
@@ -51,7 +53,13 @@ def play(env: gym.Env[Any, Any], agent: Agent, spec: Spec) -> EpisodeResult:
         seconds += perf_counter() - began
         observation, reward, terminated, truncated, info = env.step(_numbers(action, env, agent))
         total, steps, over = total + float(reward), steps + 1, bool(terminated or truncated)
-    return EpisodeResult(bool(info["success"]), total, float(info["waypoint_distance"]), steps, seconds)
+    return EpisodeResult(_solved(info), total, float(info.get("waypoint_distance", nan)), steps, seconds)
+
+
+def _solved(info: Mapping[str, Any]) -> bool:
+    if "success" in info:
+        return bool(info["success"])
+    return bool(info["success_predicted"] > 0.5)
 
 
 def _numbers(action: Any, env: gym.Env[Any, Any], agent: object) -> Any:

@@ -8,17 +8,23 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import gymnasium as gym
 
-from sfvgen_agents.agent import Agent
+from sfvgen_agents.agent import Agent, is_privileged
 from sfvgen_agents.loading import load_agent
 from sfvgen_agents.playing import play
 from sfvgen_envs.suites import EpisodeSpec
 from sfvgen_experiments.rows import Row
 from sfvgen_planner.errors import BadOption
+
+if TYPE_CHECKING:
+    from sfvgen_planner.world.model import WorldModel
+
+REAL, DREAM = "real", "dream"
+"""Where episodes are played."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,34 @@ class Settings:
     camera: str
     size: int
     threads: int
+    world: str | None = None
+    """folder of the world that dreams are dreamt with; the shipped one if not given"""
+    steps: int = 2
+    """of its sampler"""
 
     def make(self, spec: EpisodeSpec) -> gym.Env[Any, Any]:
         """The environment of an episode."""
         return spec.make(camera=self.camera, size=self.size)
+
+    def dream(self, spec: EpisodeSpec, world: "WorldModel") -> gym.Env[Any, Any]:
+        """A dream of it, which begins with its first frame."""
+        from sfvgen_envs.dream import DreamConfig
+        from sfvgen_planner.world.sampler import SamplerConfig
+
+        env = gym.make(
+            "sfvgen/Dream-v0",
+            disable_env_checker=True,
+            task=spec.task,
+            world=world,
+            split=spec.split,
+            length=spec.length,
+            camera=self.camera,
+            config=DreamConfig(sampler=SamplerConfig(self.steps)),
+        )
+        seen = dict(env.observation_space)["pixels"].shape  # type: ignore[call-overload]
+        if seen != (self.size, self.size, 3):
+            raise BadOption(f"size={self.size} with a world that dreams {seen}", f"size={seen[0]}", "Change `size`.")
+        return env
 
 
 @dataclass(frozen=True)
@@ -52,16 +82,22 @@ class Stage:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._envs: dict[tuple[str, str], gym.Env[Any, Any]] = {}
+        self._envs: dict[tuple[str, str, str], gym.Env[Any, Any]] = {}
+        self._world: WorldModel | None = None
         self._agents: dict[tuple[str, str, int], Agent] = {}
         _limit_threads(settings.threads)
 
     def play(self, job: Job) -> Row:
         """One episode; an error says which it was."""
         episode = job.episode
-        env = self._env(episode)
+        env = self._env(episode, job.where)
         try:
-            result = play(env, self._agent(job, env), episode)
+            agent = self._agent(job, env)
+            if job.where == DREAM and is_privileged(agent):
+                raise BadOption(
+                    f"{job.label}, who sees the simulator's truth", "another agent", "A dream has no truth."
+                )
+            result = play(env, agent, episode)
         except Exception as error:
             error.add_note(f"{job.label} in {episode.task} {episode.length}, episode {episode.index}")
             raise
@@ -85,11 +121,19 @@ class Stage:
         for env in self._envs.values():
             env.close()
 
-    def _env(self, episode: EpisodeSpec) -> gym.Env[Any, Any]:
-        key = (episode.id, episode.length)
+    def _env(self, episode: EpisodeSpec, where: str) -> gym.Env[Any, Any]:
+        key = (episode.id, episode.length, where)
         if key not in self._envs:
-            self._envs[key] = self.settings.make(episode)
+            made = self._dream(episode) if where == DREAM else self.settings.make(episode)
+            self._envs[key] = made
         return self._envs[key]
+
+    def _dream(self, episode: EpisodeSpec) -> gym.Env[Any, Any]:
+        if self._world is None:
+            from sfvgen_planner.world.model import WorldModel
+
+            self._world = WorldModel.from_pretrained(self.settings.world)
+        return self.settings.dream(episode, self._world)
 
     def _agent(self, job: Job, env: gym.Env[Any, Any]) -> Agent:
         seed = crc32(f"{job.agent_seed} {job.episode.task} {job.episode.length} {job.episode.seed}".encode())

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from sfvgen_agents.loading import identify, load_agent
 from sfvgen_envs.suites import EpisodeSpec, Suite
-from sfvgen_experiments.episodes import Job, Settings, play_all
+from sfvgen_experiments.episodes import DREAM, REAL, Job, Settings, play_all
+from sfvgen_experiments.ranking import lines, ranking
 from sfvgen_experiments.rows import Row, RowFile
 from sfvgen_experiments.scores import compare, summarise, table
 from sfvgen_planner.data.atomic import write_bytes
@@ -40,7 +41,9 @@ class Eval:
     seeds: int | tuple[int, ...] = 0
     camera: str = "fixed"
     size: int = 64
-    where: str | tuple[Literal["real"], ...] = ("real",)
+    where: str | tuple[Literal["real", "dream"], ...] = ("real",)
+    world: str | None = None
+    steps: int = 2
     workers: int = 1
     threads: int = 1
     out: str = "outputs/eval"
@@ -48,17 +51,20 @@ class Eval:
 
 @dataclass(frozen=True)
 class Player:
-    """One agent as it plays one task with one seed: what its rows hang on, and where they are."""
+    """One agent as it plays one task with one seed: what its rows hang on, and where they lie."""
 
     card: dict[str, Any]
     spec: str
-    file: RowFile
+    files: dict[str, RowFile]
+    """by where it plays"""
 
 
 def main(config: Eval) -> None:
     """Evaluates, writes `results.json`, prints the table."""
     results = evaluate(config)
     print(table(results["summary"], results["differences"]))
+    if results["ranking"]:
+        print("", *lines(results["ranking"]), sep="\n")
     print(f"\n{len(results['rows'])} episodes of suite {results['suite']['name']}: {Path(config.out) / 'results.json'}")
 
 
@@ -75,7 +81,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
     # `module:Class` may be in the folder the user stands in, which a console script does not search.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    settings = Settings(config.camera, config.size, config.threads)
+    settings = Settings(config.camera, config.size, config.threads, config.world, config.steps)
     players = list(_players(config, suite, lists, settings))
     rows = _play(config, players, lists, settings)
     summary, differences = summarise(rows), compare(rows)
@@ -88,6 +94,7 @@ def evaluate(config: Eval) -> dict[str, Any]:
         "rows": [row.plain() for row in rows],
         "summary": summary,
         "differences": differences,
+        "ranking": ranking(rows),
     }
     write_bytes(Path(config.out) / "results.json", (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
     return results
@@ -101,7 +108,7 @@ def _play(
     jobs: list[tuple[Player, Job]] = []
     wanted: list[tuple[Any, ...]] = []
     for number, player in enumerate(players):
-        there = {row.key: row for row in player.file.read()}
+        there = {row.key: row for file in player.files.values() for row in file.read()}
         specs = [spec for (task, _), part in lists.items() if task == player.card["task"] for spec in part]
         for where, spec in product(_listed(config.where), specs):
             key = (number, where, spec.length, spec.seed)
@@ -113,7 +120,7 @@ def _play(
     bar = tqdm(total=len(wanted), initial=len(found), unit="episode", disable=None)
     with bar:
         for job, row in play_all([job for _, job in jobs], settings, config.workers):
-            players[job.player].file.append([row])
+            players[job.player].files[job.where].append([row])
             found[(job.player, *row.key)] = row
             bar.update()
     return [found[key] for key in wanted]
@@ -123,6 +130,8 @@ def _players(
     config: Eval, suite: Suite, lists: dict[tuple[str, str], tuple[EpisodeSpec, ...]], settings: Settings
 ) -> Iterator[Player]:
     """Makes every agent once before anything is played: what cannot be loaded should be known at once."""
+    places = _listed(config.where)
+    dreamt = {"world": _world_digest(config.world), "steps": config.steps} if DREAM in places else {}
     first: dict[str, EpisodeSpec] = {}
     for (task, _), part in lists.items():
         first.setdefault(task, part[0])
@@ -137,7 +146,10 @@ def _players(
         }
         env.close()
         decides = {**card, "suite": suite.digest, "camera": config.camera, "size": config.size, "versions": _versions()}
-        yield Player(card, spec, RowFile(Path(config.out) / "rows", f"{label}-{task}-{seed}", decides))
+        names = {where: f"{label}-{task}-{seed}" + (f"-{where}" if where != REAL else "") for where in places}
+        told = {where: decides if where == REAL else {**decides, **dreamt} for where in places}
+        folder = Path(config.out) / "rows"
+        yield Player(card, spec, {where: RowFile(folder, names[where], told[where]) for where in places})
 
 
 def _check(config: Eval) -> None:
@@ -146,7 +158,9 @@ def _check(config: Eval) -> None:
     for name in ("workers", "threads"):
         if getattr(config, name) < (name == "threads"):
             raise BadOption(f"{name}={getattr(config, name)}", "a positive number", "Try one less than you have cores.")
-    for name in ("agent", "seeds", "lengths"):
+    if config.steps < 1:
+        raise BadOption(f"steps={config.steps}", "1 or more", "They are the sampler's.")
+    for name in ("agent", "seeds", "lengths", "where"):
         listed = _listed(getattr(config, name))
         if not listed or len(set(listed)) < len(listed):
             raise BadOption(f"{name}={list(listed)}", "at least one, and none twice", "Means count each of them once.")
@@ -161,7 +175,18 @@ def _settings(config: Eval, tasks: Sequence[str]) -> dict[str, Any]:
         "camera": config.camera,
         "size": config.size,
         "where": list(_listed(config.where)),
+        **({"world": config.world, "steps": config.steps} if DREAM in _listed(config.where) else {}),
     }
+
+
+def _world_digest(folder: str | None) -> str:
+    """Of the weights dreams are dreamt with."""
+    from sfvgen_planner.world.model import SHIPPED
+
+    home, known = SHIPPED if folder is None else Path(folder), sha256()
+    for file in sorted(path for path in home.rglob("*") if path.suffix in (".json", ".safetensors")):
+        known.update(file.read_bytes())
+    return known.hexdigest()
 
 
 def _versions() -> dict[str, str]:

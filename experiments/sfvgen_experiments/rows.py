@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -24,6 +25,7 @@ class Row:
     success: bool
     total: float
     waypoint_distance: float
+    """NaN where nobody knows, as in a dream"""
     steps: int
     seconds: float
 
@@ -33,8 +35,10 @@ class Row:
         return self.where, self.length, self.seed
 
     def plain(self) -> dict[str, Any]:
-        """As in results: the sum of rewards goes by its own name there, which Python keeps for itself."""
+        """As in results: the sum of rewards goes by its own name there, which Python keeps for itself; JSON knows no
+        NaN."""
         row = asdict(self)
+        row["waypoint_distance"] = None if isnan(self.waypoint_distance) else self.waypoint_distance
         row["return"] = row.pop("total")
         return row
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -37,20 +38,19 @@ def compare(rows: Sequence[Row]) -> list[dict[str, Any]]:
         first, *others = _agents(rows, part)
         for agent in others:
             pairs = {name: (_of(rows, agent, part, name), _of(rows, first, part, name)) for name in MEASURES}
-            gaps = {
-                name: (paired_success_difference if name == "success" else paired_difference)(*pair).to_json()
-                for name, pair in pairs.items()
-            }
+            gaps = {name: _gap(*pair, name) for name, pair in pairs.items()}
             found.append({"agent": agent, "against": first, **_named(part), **gaps})
     return found
 
 
 def table(summary: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]) -> str:
     """Both as text, a line for each task, length and agent."""
+    places = len({row["where"] for row in summary}) > 1 or any(row["where"] != "real" for row in summary)
     lines = [["task", "length", "agent", *(f"{head} [95 %]" for head in _HEADS.values()), "n"]]
     for row in summary:
         cells = [_cell(row[name], name) for name in _HEADS]
-        lines.append([row["task"], row["length"], row["agent"], *cells, str(row["success"]["n"])])
+        who = f"{row['agent']} ({row['where']})" if places else row["agent"]
+        lines.append([row["task"], row["length"], who, *cells, str(row["success"]["n"])])
         for gap in differences:
             if all(gap[key] == row[key] for key in ("agent", "where", "task", "length")):
                 cells = [_cell(gap[name], name, "+") for name in _HEADS]
@@ -84,16 +84,27 @@ def _of(rows: Sequence[Row], agent: str, part: Part, name: str) -> NDArray[np.fl
 def _value(row: Row, name: str) -> float:
     if name == "seconds_per_step":
         return row.seconds / max(row.steps, 1)
-    return float(row.plain()[name])
+    value = row.plain()[name]
+    return nan if value is None else float(value)
 
 
-def _interval(values: NDArray[np.float64], name: str) -> dict[str, Any]:
+def _gap(ours: NDArray[np.float64], theirs: NDArray[np.float64], name: str) -> dict[str, Any] | None:
+    if np.isnan(ours).any() or np.isnan(theirs).any():
+        return None
+    return (paired_success_difference if name == "success" else paired_difference)(ours, theirs).to_json()
+
+
+def _interval(values: NDArray[np.float64], name: str) -> dict[str, Any] | None:
+    if np.isnan(values).any():
+        return None
     found = success_interval(values) if name == "success" else mean_interval(values)
     # Distances, steps and seconds are never negative, whatever Student's t believes.
     return (found if name == "return" else replace(found, low=max(found.low, 0.0))).to_json()
 
 
-def _cell(interval: dict[str, Any], name: str, sign: str = "") -> str:
+def _cell(interval: dict[str, Any] | None, name: str, sign: str = "") -> str:
+    if interval is None:
+        return "-"
     shown = {"success": ".1%", "return": ".2f"}.get(name, ".4f")
     mean, low, high = (
         "?" if interval[key] is None else format(interval[key], sign + shown) for key in ("mean", "low", "high")
