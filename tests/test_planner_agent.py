@@ -282,6 +282,37 @@ def test_what_is_remembered_changes_what_is_imagined() -> None:
     assert not torch.allclose(before, mind.imagine(1)(history.context, space).latents)
 
 
+@pytest.mark.parametrize(("rows", "memory"), [(1, False), (2, False), (1, True), (2, True)])
+def test_a_dream_goes_on_as_if_it_had_been_one(rows: int, memory: bool) -> None:
+    """Survivors of a halved search are imagined further, not again."""
+    mind = mind_of(memory, rows)
+    history = History(8)
+    for number in range(17):
+        observation = frame(number, rows)
+        led = None if number == 0 else np.full((rows, 2), 0.1, np.float32)
+        history.add(observation["pixels"], observation["pose"], led, np.full(rows, number == 0))
+    mind.saw(history.window, history.ripe)
+    actions = SPACE.actions(np.random.default_rng(0).uniform(-1, 1, (rows, 3, 16, 2)))
+    first, rest = (replace(actions, values=actions.values[:, :, part]) for part in (slice(0, 8), slice(8, 16)))
+    imagine: Any = mind.imagine(2)
+    whole, begun = imagine(history.context, actions), replace(imagine(history.context, first), actions=first)
+    ended = imagine.resume(history.context, begun, rest)
+    for name in ("latents", "poses", "rewards", "success", "terminated"):
+        torch.testing.assert_close(getattr(ended, name), getattr(whole, name)[:, :, 8:], rtol=1e-4, atol=1e-4)
+    with pytest.raises(BadOption, match="without latents"):
+        imagine.resume(history.context, replace(begun, latents=None), rest)
+
+
+def test_a_halved_search_in_a_learned_world_imagines_less() -> None:
+    mind = mind_of(False)
+    space = Space.box((-1.0, -1.0), (1.0, 1.0), 24)
+    agent = PlannerAgent(mind, Way(Reward(), space, CEM(), Budget(8, 1, survivors=0.25)))
+    agent.act(frame(0), {})
+    assert agent.plan is not None
+    assert agent.plan.trace.frames == 8 * 8 + 2 * 16
+    assert agent.plan.rollout.latents.shape[:3] == (1, 1, 24)  # type: ignore[union-attr]
+
+
 def test_a_video_is_translated_by_inverse_dynamics() -> None:
     mind = mind_of(False)
     way = Way(Reward(), Space.phrases(2, 1), BeamSearch(), Budget(2, 1), 8, Grammar(PHRASES), PHRASES)

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sfvgen_planner.errors import BadOption
+from sfvgen_agents.dreaming import Dreaming
 from sfvgen_planner.memory import Memory, MemoryConfig, Seen, merged, remember, start
+from sfvgen_planner.planning.objectives import latents_of
 from sfvgen_planner.types import Context, Imagine, Plan, Window
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
@@ -79,21 +80,12 @@ class LearnedMind:
             world = merged(world, self.memory)
         elif self.memory is not None:
             factors = self.memory.factors
-        return world.imagine_with(
-            factors,
-            body=self.body,
-            camera=self.camera,
-            sampler=SamplerConfig(steps),
-            seeds=self.seeds,
-            pixels=False,
-        )
+        return Dreaming(world, factors, self.body, self.camera, SamplerConfig(steps), self.seeds)
 
     @torch.no_grad()
     def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
         """Inverse dynamics of the frames that are expected, and of the last one seen."""
-        if plan.rollout.latents is None:
-            raise BadOption("a plan without latents", "one made in a learned world", "Plan with this mind.")
-        after = plan.rollout.latents[:, 0]
+        after = latents_of(plan.rollout)[:, 0]
         seen = self.world.codec.encode(torch.as_tensor(context.pixels, device=self._device())[:, -1:])
         before = torch.cat([seen, after[:, :-1]], 1)
         number = self.layout.index(self.body)
@@ -105,7 +97,7 @@ class LearnedMind:
     @torch.no_grad()
     def picture(self, plan: Plan) -> NDArray[np.uint8]:
         """Decoded only here: candidates are judged in latents."""
-        return np.asarray(self.world.codec.decode(plan.rollout.latents)[:, 0].cpu())
+        return np.asarray(self.world.codec.decode(latents_of(plan.rollout))[:, 0].cpu())
 
     def goal_latents(self, images: Any) -> torch.Tensor:
         """uint8 [B, h, w, 3] -> [B, C, h, w], for `GoalImage`."""

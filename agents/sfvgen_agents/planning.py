@@ -61,9 +61,7 @@ def objective_of(text: str, mind: Mind) -> Term:
     squeezed = text.replace(" ", "")
     parts = re.findall(r"([+-]?)(?:(\d+\.?\d*|\.\d+)\*)?([a-z]+)", squeezed)
     if not parts or "".join(f"{sign}{weight}{'*' if weight else ''}{name}" for sign, weight, name in parts) != squeezed:
-        raise BadOption(
-            f"the objective {text!r}", "a sum such as reward+2*goal-0.1*effort", "Quote spaces."
-        )
+        raise BadOption(f"the objective {text!r}", "a sum such as reward+2*goal-0.1*effort", "Quote spaces.")
     for _, _, name in parts:
         if name not in terms:
             raise UnknownName(f"objective {name!r}", f"some of {list(terms)}", closest(name, list(terms)))
