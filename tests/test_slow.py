@@ -96,8 +96,8 @@ def test_the_loss_is_the_masked_mean_squared_error_of_the_flow(sets: list[Latent
     assert figures["diffusion"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_what_may_be_copied_is_asked_to_be_drawn_as_well(sets: list[LatentSet]) -> None:
-    """Where copying is nearly right it lets little of the error through: the drawing has a loss of its own."""
+def test_what_is_carried_and_what_is_drawn_are_each_asked_to_be_right(sets: list[LatentSet]) -> None:
+    """Where carrying is nearly right it lets little of the error through: the drawing has a loss of its own."""
     world = tiny_world(process="clean")
     batch = next(one for one in batches(sets) if one.past and len(one.latents) > 1)
     loss, figures = SlowLoss(world, 0.1)(batch)
@@ -106,11 +106,13 @@ def test_what_may_be_copied_is_asked_to_be_drawn_as_well(sets: list[LatentSet]) 
     answer = world.denoiser(noisy, batch.level, world.conditions(batch.facts))
     moved = batch.latents[:, batch.past :] - batch.latents[:, [batch.past - 1]]
     weight = (moved.square().mean((1, 2, 3, 4)) + STILL) ** -0.5
-    for name, said in (("diffusion", answer.output), ("drawn", answer.drawn)):
+    for name, said in (("diffusion", answer.output), ("carried", answer.parts[0]), ("drawn", answer.drawn)):
         error = (said - batch.latents)[:, batch.past :].square().mean((1, 2, 3, 4))
         assert figures[name] == pytest.approx(float((error * weight / weight.mean()).mean().detach()), rel=1e-4)
     heads = sum(figures[name] for name in ("outcome", "inverse", "pose"))
-    assert float(loss.detach()) == pytest.approx((figures["diffusion"] + figures["drawn"]) / 2 + 0.1 * heads, rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(
+        figures["diffusion"] / 2 + (figures["carried"] + figures["drawn"]) / 4 + 0.1 * heads, rel=1e-5
+    )
 
 
 def test_half_precision_is_for_the_denoiser_alone(sets: list[LatentSet]) -> None:
@@ -120,7 +122,7 @@ def test_half_precision_is_for_the_denoiser_alone(sets: list[LatentSet]) -> None
     exact = SlowLoss(world, 0.1)(batch)[1]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         seen: list[torch.dtype] = []
-        handle = world.denoiser.out.register_forward_hook(lambda module, given, answer: seen.append(answer.dtype))
+        handle = world.denoiser.carry.out.register_forward_hook(lambda module, given, answer: seen.append(answer.dtype))
         half = SlowLoss(world, 0.1)(batch)[1]
         handle.remove()
     assert seen == [torch.bfloat16]

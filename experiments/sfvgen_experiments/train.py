@@ -62,9 +62,9 @@ class Train:
     process: str = "clean"
     steps: int = 10_000
     batch: int = 16
-    rate: float = 1e-3
-    dim: int = 160
-    depth: int = 6
+    rate: float = 2e-3
+    dim: int = 128
+    depth: int = 5
     patch: int = 4
     widths: tuple[int, ...] = (64, 128)
     seed: int = 0
@@ -162,7 +162,13 @@ def fresh(config: Train, layout: Layout, codec: KLCodec, picture: tuple[int, int
     denoiser: CausalConfig | UNet3DConfig
     if config.kind == "causal":
         denoiser = CausalConfig(
-            *sizes, patch=config.patch, dim=config.dim, depth=config.depth, copies=process.predict == "clean"
+            *sizes,
+            patch=config.patch,
+            dim=config.dim,
+            depth=config.depth,
+            heads=max(1, config.dim // 64),
+            copies=process.predict == "clean",
+            fine=1 if codec.linear is None else codec.fold,
         )
     else:
         denoiser = UNet3DConfig(*sizes, text_size=encoder.text_width or 0, block_out_channels=config.widths)

@@ -14,7 +14,8 @@ LIKE_ADAMW = 0.2
 
 
 class Muon(torch.optim.AdamW):
-    """Groups with `orthogonal=True` hold matrices [n, m] and are updated by Muon, all others by AdamW."""
+    """Groups with `orthogonal=True` hold matrices [n, m], or kernels [n, ...] taken as such, and are updated by Muon, all
+    others by AdamW."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -33,9 +34,9 @@ class Muon(torch.optim.AdamW):
             state["momentum"] = torch.zeros_like(matrix)
             state["step"] = torch.zeros(())  # AdamW looks for it when a state is loaded
         state["momentum"].lerp_(matrix.grad, 1 - MOMENTUM)
-        update = orthogonal(matrix.grad.lerp(state["momentum"], MOMENTUM))
+        update = orthogonal(matrix.grad.lerp(state["momentum"], MOMENTUM).flatten(1))
         matrix.mul_(1 - group["lr"] * group["weight_decay"])
-        matrix.sub_(update, alpha=group["lr"] * LIKE_ADAMW * max(matrix.shape) ** 0.5)
+        matrix.sub_(update.view_as(matrix), alpha=group["lr"] * LIKE_ADAMW * max(update.shape) ** 0.5)
         matrix.grad = None  # done: AdamW passes over it
 
 

@@ -51,8 +51,8 @@ class SlowConfig:
     """the past is disturbed by up to so much noise: dreams continue dreams, which are never quite clean"""
     heads: float = 0.1
     """weight of each head's loss"""
-    ways: int = 32
-    """windows that the pose head learns from: cheap beside pictures, and with 2 long ones it never heard actions"""
+    ways: int = 8
+    """windows that the pose head learns from: with 2 long ones it never heard actions"""
     poses_only: bool = False
     """nothing learns but the pose head and how actions are read: a finished world's foresight can be sharpened"""
 
@@ -107,7 +107,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
     latents = torch.cat([w.latents for w in windows])
     rows, frames = latents.shape[:2]
     level = torch.zeros(rows, frames)
-    level[:, past:] = draw_levels("stratified", (rows,), draw)[:, None]
+    level[:, past:] = draw_levels("leaning", (rows,), draw)[:, None]
     noise = torch.randn(latents.shape, generator=draw)
     disturbance = (
         torch.randn(latents.shape, generator=draw) * config.blur * torch.rand(rows, 1, 1, 1, 1, generator=draw)
@@ -176,10 +176,11 @@ class SlowLoss(nn.Module):
         figures, total = {"diffusion": float(diffusion.detach())}, diffusion
         if past == 0:
             return total, figures
-        if answer.drawn is not None:
-            # What is copied teaches nothing about drawing, so the drawing is asked for as well.
-            drawn = (masked_loss(answer.drawn, target, asked) * weight).mean()
-            figures["drawn"], total = float(drawn.detach()), (diffusion + drawn) / 2
+        if answer.parts:
+            # What is carried teaches nothing about drawing, so each part is asked to be right alone as well.
+            alone = [(masked_loss(part, target, asked) * weight).mean() for part in answer.parts]
+            figures |= {name: float(part.detach()) for name, part in zip(("carried", "drawn"), alone, strict=True)}
+            total = diffusion / 2 + torch.stack(alone).mean() / 2
         features = answer.features[:, past:].to(conditions.frame.dtype)
         logits = world.outcome.logits(features, conditions.frame[:, past:], batch.truth.embodiment)
         told = (batch.rewards[:, past:], batch.success[:, past:], batch.terminated[:, past:])

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sfvgen_planner.errors import BadImageSize
+from sfvgen_planner.errors import BadImageSize, BadOption
 
 LINEAR = "linear.safetensors"
 FIRST_LOG_VARIANCE = -8.0
@@ -112,6 +112,16 @@ class KLCodec(nn.Module):
                 layer.weight.zero_()
                 layer.bias.zero_()
             self.vae.quant_conv.bias[self.channels :] = FIRST_LOG_VARIANCE
+
+    def unfolding(self, fine: int) -> Tensor:
+        """[3 * fine * fine, C]: how folded pixels change with normalised latents, by the linear code."""
+        if self.linear is None or self.fold != fine:
+            raise BadOption(
+                f"a codec that folds {self.fold} pixels, {'with' if self.linear else 'without'} a linear code",
+                f"a linear code of {fine}",
+                "Set CausalConfig(fine=) to the codec's fold, or to 1.",
+            )
+        return self.linear.decode.weight.detach()[:, :, 0, 0] * self.std.flatten()
 
     def posterior(self, folded: Tensor) -> tuple[Tensor, Any]:
         """Latents [B, C, h', w'] before normalisation, and the distribution that the network sees around its part."""

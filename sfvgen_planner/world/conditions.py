@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sfvgen_planner.errors import BadOption
+from sfvgen_planner.world.sight import unknown
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Conditions:
     """float [R, T, F, h, w]: where each latent pixel (each token of `causal`) looks; zeros where nobody knows"""
     text: Tensor | None = None
     """float [R, L, X]: the chunk's words, for cross-attention"""
+    camera: Tensor | None = None
+    """float [R, T, 8]: how each frame is seen, see `sight`; None where nobody knows"""
 
     def __post_init__(self) -> None:
         if self.frame.ndim != 3 or self.address.ndim != 5 or self.frame.shape[:2] != self.address.shape[:2]:
@@ -32,18 +35,27 @@ class Conditions:
         """T."""
         return int(self.frame.shape[1])
 
+    @property
+    def cameras(self) -> Tensor:
+        """[R, T, 8]"""
+        return unknown(self.frame[..., 0]) if self.camera is None else self.camera
+
     def __getitem__(self, frames: slice) -> "Conditions":
         """The same for some of the frames."""
-        return Conditions(self.frame[:, frames], self.address[:, frames], self.text)
+        return Conditions(self.frame[:, frames], self.address[:, frames], self.text, self.cameras[:, frames])
 
     @staticmethod
     def join(past: "Conditions", new: "Conditions") -> "Conditions":
         """Past and new frames in one window; the new chunk's words count."""
-        return Conditions(torch.cat([past.frame, new.frame], 1), torch.cat([past.address, new.address], 1), new.text)
+        frame, address, camera = (
+            torch.cat([getattr(past, name), getattr(new, name)], 1) for name in ("frame", "address", "cameras")
+        )
+        return Conditions(frame, address, new.text, camera)
 
     def repeat(self, candidates: int) -> "Conditions":
         """[R * N, ...]: every row N times in a row."""
         text = None if self.text is None else self.text.repeat_interleave(candidates, 0)
-        return Conditions(
-            self.frame.repeat_interleave(candidates, 0), self.address.repeat_interleave(candidates, 0), text
+        frame, address, camera = (
+            part.repeat_interleave(candidates, 0) for part in (self.frame, self.address, self.cameras)
         )
+        return Conditions(frame, address, text, camera)

@@ -36,8 +36,13 @@ class Denoised:
     """float [R, T, C, h, w]: noise, velocity or flow, as the world was trained"""
     features: Tensor
     """float [R, T, D]: pooled hidden states, for the heads"""
-    drawn: Tensor | None = None
-    """float [R, T, C, h, w]: what the output would be if nothing were copied, where something may be"""
+    parts: tuple[Tensor, ...] = ()
+    """float [R, T, C, h, w] each: answers that the output is mixed of, where it is a mix; the last one is drawn"""
+
+    @property
+    def drawn(self) -> Tensor:
+        """float [R, T, C, h, w]: what the output would be if nothing were carried along."""
+        return self.parts[-1] if self.parts else self.output
 
 
 class Denoiser(Protocol):

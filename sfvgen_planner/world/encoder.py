@@ -14,6 +14,7 @@ from sfvgen_planner.world.address import AddressConfig, address, fourier, stille
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.layout import Layout
+from sfvgen_planner.world.sight import cameras
 from sfvgen_planner.world.text import TextConfig, TextEncoder
 
 VERSION = 1
@@ -102,7 +103,8 @@ class ConditionEncoder(nn.Module):
     def forward(self, facts: Facts, size: tuple[int, int]) -> Conditions:
         """Conditions for latents of `size` (h, w)."""
         frame, text = self.tell(facts)
-        return Conditions(frame + self._felt(facts), self.address(facts, size), text)
+        seen = cameras(facts.poses, facts.poses_known, facts.fovy, self.length[facts.embodiment])
+        return Conditions(frame + self._felt(facts), self.address(facts, size), text, seen)
 
     def address(self, facts: Facts, size: tuple[int, int]) -> Tensor:
         """[R, T, F, h, w]; no weights in it."""

@@ -73,6 +73,8 @@ class WorldModel(nn.Module):
         bodies = len(layout.embodiments)
         self.config, self.codec, self.encoder = config, codec.requires_grad_(False), encoder
         self.denoiser: Any = DENOISERS[config.kind][1](sizes)
+        if isinstance(sizes, CausalConfig) and sizes.copies and sizes.fine > 1:
+            self.denoiser.carry.see_through(codec.unfolding(sizes.fine))
         self.pose_head = PoseHead(PoseConfig(encoder.width), layout)
         features = sizes.dim if isinstance(sizes, CausalConfig) else self.denoiser.feature_size
         self.outcome = OutcomeHead(features, encoder.width, bodies)

@@ -14,8 +14,8 @@ from sfvgen_planner.errors import BadOption, UnknownName, closest
 
 Curve = Literal["linear", "scaled_linear", "cosine", "straight"]
 CURVES = ("linear", "scaled_linear", "cosine", "straight")
-Draw = Literal["uniform", "stratified", "high"]
-DRAWS = ("uniform", "stratified", "high")
+Draw = Literal["uniform", "stratified", "leaning", "high"]
+DRAWS = ("uniform", "stratified", "leaning", "high")
 
 _HIGH_SPAN = 0.6
 _MAX_BETA = 0.999
@@ -45,6 +45,7 @@ def draw_levels(how: Draw, shape: tuple[int, ...], generator: torch.Generator) -
     """Training levels in (0, 1], float32 `shape` = [R] or [R, T], on the generator's device.
 
     "uniform": independent. "stratified": along R one in each of R equal parts, in random order, column by column.
+    "leaning": 1 - u^2: every level, but most of them near noise, where a few steps of sampling decide what is seen.
     "high": 1 - .6 u^2 of stratified u: near noise, where content can only come from what is remembered.
     """
     if how not in DRAWS:
@@ -54,7 +55,8 @@ def draw_levels(how: Draw, shape: tuple[int, ...], generator: torch.Generator) -
     if how != "uniform":
         order = torch.rand(shape, generator=generator, device=device).argsort(0)
         u = (order + u) / shape[0]
-    return 1 - _HIGH_SPAN * u.square() if how == "high" else 1 - u.clamp(max=1 - 2**-24)
+    u = u.clamp(max=1 - 2**-24)
+    return {"leaning": 1 - u.square(), "high": 1 - _HIGH_SPAN * u.square()}.get(how, 1 - u)
 
 
 def trailing(steps: int, shift: float = 1.0) -> Tensor:

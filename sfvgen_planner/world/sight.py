@@ -1,0 +1,60 @@
+"""Where something seen now was in an earlier picture: geometry of cameras, nothing learned.
+
+A camera is 8 numbers: place in the body's lengths (3), quaternion w x y z (4), and the tangent of half its angle of
+view from top to bottom; 0 where nobody knows how it looks. Where it is unknown, everything stays in its place.
+Places in a picture are (x, y) in [-1, 1], x to the right and y down, as `torch.nn.functional.grid_sample` has them.
+"""
+
+import torch
+from torch import Tensor
+
+from sfvgen_planner.world.address import rotation, stilled
+
+CAMERA = 8
+BEHIND = 0.05
+"""Least distance along the axis, of that before: what has come beside the camera was never before it."""
+
+
+def cameras(poses: Tensor, known: Tensor, fovy: Tensor, length: Tensor) -> Tensor:
+    """[R, T, 8] of poses [R, T, >= 7], known [R, T], fovy [R] in degrees, length [R]."""
+    still = stilled(poses, known)
+    tangent = torch.tan(torch.deg2rad(fovy) / 2)[:, None] * known
+    return torch.cat([still[..., :3] / length[:, None, None], still[..., 3:7], tangent[..., None]], -1)
+
+
+def unknown(like: Tensor) -> Tensor:
+    """[*like, 8]: cameras of which nobody knows anything."""
+    blank = like.new_zeros(*like.shape, CAMERA)
+    blank[..., 3] = 1
+    return blank
+
+
+def places(like: Tensor) -> Tensor:
+    """[h, w, 2]: the middles of the pixels of pictures [..., h, w]."""
+    height, width = like.shape[-2:]
+    y, x = torch.meshgrid(
+        (2 * torch.arange(height, device=like.device, dtype=like.dtype) + 1) / height - 1,
+        (2 * torch.arange(width, device=like.device, dtype=like.dtype) + 1) / width - 1,
+        indexing="ij",
+    )
+    return torch.stack([x, y], -1)
+
+
+def shift(now: Tensor, then: Tensor, nearness: Tensor) -> Tensor:
+    """[R, T, h, w, 2]: how far from its place each pixel of a picture taken by cameras `now` [R, T, 8] was in the one
+    taken by `then` [R, 8], when it is 1 / `nearness` [R, T, h, w] lengths away along the axis; at 0 only turns count.
+    """
+    height, width = nearness.shape[-2:]
+    here = places(nearness)
+    known = (now[..., 7] > 0) & (then[:, None, 7] > 0)
+    tangent = torch.where(known, now[..., 7], 1.0)[..., None, None]
+    wide = width / height
+    ray = torch.stack([here[..., 0] * wide * tangent, -here[..., 1] * tangent, -torch.ones_like(nearness)], -1)
+    back = rotation(then[:, 3:7]).transpose(-1, -2)[:, None]
+    turn = back @ rotation(now[..., 3:7])
+    way = (back @ (now[..., :3] - then[:, None, :3])[..., None])[..., 0]
+    seen = torch.einsum("rtij,rthwj->rthwi", turn, ray) + nearness[..., None] * way[:, :, None, None]
+    depth = (-seen[..., 2]).clamp(min=BEHIND)
+    scale = torch.where(known, then[:, None, 7], 1.0)[..., None, None] * depth
+    there = torch.stack([seen[..., 0] / (scale * wide), -seen[..., 1] / scale], -1)
+    return torch.where(known[..., None, None, None], there - here, 0.0)
