@@ -337,7 +337,7 @@ def test_a_goal_picture_is_looked_for_in_latents() -> None:
     agent = PlannerAgent(mind, Way(objective, SPACE, CEM(), Budget(6, 2)))
     agent.act(frame(0), {"goal": np.full((16, 16, 3), 200, np.uint8)})
     assert agent.plan is not None
-    with pytest.raises(BadOption, match="goal picture"):
+    with pytest.raises(BadOption, match="learned world"):
         objective_of("goal", Fake(None))
     with pytest.raises(UnknownName, match="reward"):
         objective_of("rewards", mind)

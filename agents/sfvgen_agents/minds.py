@@ -97,7 +97,12 @@ class LearnedMind:
     @torch.no_grad()
     def picture(self, plan: Plan) -> NDArray[np.uint8]:
         """Decoded only here: candidates are judged in latents."""
-        return np.asarray(self.world.codec.decode(latents_of(plan.rollout))[:, 0].cpu())
+        return np.asarray(self.decoded(latents_of(plan.rollout))[:, 0].cpu())
+
+    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        """[B, N, T, C, h, w] -> uint8 [B, N, T, h, w, 3]."""
+        frames: torch.Tensor = self.world.codec.decode(latents.flatten(0, 1))
+        return frames.reshape(*latents.shape[:2], *frames.shape[1:])
 
     def goal_latents(self, images: Any) -> torch.Tensor:
         """uint8 [B, h, w, 3] -> [B, C, h, w], for `GoalImage`."""

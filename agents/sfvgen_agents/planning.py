@@ -23,10 +23,21 @@ from sfvgen_planner.planning import (
     Space,
     budget_of,
 )
-from sfvgen_planner.planning.objectives import Effort, GoalImage, Reward, Roughness, Success, Term, Uncertainty
+from sfvgen_planner.planning.objectives import (
+    Effort,
+    GoalImage,
+    GoalText,
+    Reward,
+    Roughness,
+    Success,
+    Term,
+    Uncertainty,
+    latents_of,
+)
 from sfvgen_planner.planning.solver import Solver
 from sfvgen_planner.planning.subgoals import Grammar
-from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Rollout
+from sfvgen_planner.world.likeness import Likeness
 from sfvgen_planner.world.model import WorldModel
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
@@ -48,15 +59,16 @@ def solver_of(name: str) -> Solver:
     return SOLVERS[name]()
 
 
-def objective_of(text: str, mind: Mind) -> Term:
-    """What a user writes, e.g. "reward + 2*goal - 0.1*effort"."""
+def objective_of(text: str, mind: Mind, clip: str | None = None) -> Term:
+    """What a user writes, e.g. "reward + 2*goal - 0.1*effort". `clip`: a CLIP model's folder, for "text"."""
     terms: dict[str, Callable[[], Term]] = {
         "reward": Reward,
         "success": Success,
         "effort": Effort,
         "roughness": Roughness,
         "uncertainty": Uncertainty,
-        "goal": lambda: GoalImage(_encoder(mind)),
+        "goal": lambda: GoalImage(_from(mind, "goal_latents")),
+        "text": lambda: GoalText(_alike(mind, clip)),
     }
     squeezed = text.replace(" ", "")
     parts = re.findall(r"([+-]?)(?:(\d+\.?\d*|\.\d+)\*)?([a-z]+)", squeezed)
@@ -82,9 +94,10 @@ def way_of(
     horizon: int = 16,
     every: int = 4,
     objective: str = "reward",
+    clip: str | None = None,
 ) -> Way:
     """A way of planning in a body's actions, or (categorical, beam) in its phrases."""
-    wanted, chosen = objective_of(objective, mind), solver_of(solver)
+    wanted, chosen = objective_of(objective, mind, clip), solver_of(solver)
     if isinstance(action_space, spaces.Discrete):
         space = Space.discrete(int(action_space.n), horizon, int(action_space.start))
         return Way(wanted, space, chosen, budget_of(budget), every)
@@ -123,10 +136,20 @@ def planner_agent(
     return PlannerAgent(mind, way, rows=rows, seed=seed, parameters=told if isinstance(world, str | None) else choices)
 
 
-def _encoder(mind: Mind) -> Any:
-    encode = getattr(mind, "goal_latents", None)
-    if encode is None:
-        raise BadOption(
-            f"a goal picture for a {type(mind).__name__}", "a learned world to encode it", "Use reward instead."
-        )
-    return encode
+def _alike(mind: Mind, clip: str | None) -> Callable[[Rollout, tuple[str, ...]], Any]:
+    """How a rollout's last pictures are as sentences say: [B, N, 1]."""
+    if clip is None:
+        raise BadOption("the objective text", "a CLIP model to read it", "Say clip=<folder>.")
+    likeness, decode = Likeness.from_pretrained(clip), _from(mind, "decoded")
+
+    def alike(rollout: Rollout, texts: tuple[str, ...]) -> Any:
+        return likeness(decode(latents_of(rollout)[:, :, -1:]), texts)
+
+    return alike
+
+
+def _from(mind: Mind, name: str) -> Any:
+    found = getattr(mind, name, None)
+    if found is None:
+        raise BadOption(f"pictures in a {type(mind).__name__}", "a learned world", "Use reward instead.")
+    return found

@@ -40,6 +40,7 @@ class PlanConfig:
     horizon: int = 16
     every: int = 4
     objective: str = "reward"
+    clip: str | None = None
     suite: str = "v0"
     size: int = 64
     seed: int = 0
@@ -108,13 +109,14 @@ def play_one(config: PlanConfig, spec: EpisodeSpec) -> Played:
     """One episode, and its video."""
     where = ORACLE if config.world == ORACLE else LEARNED
     thinking = Thinking(
-        None if where == ORACLE else config.world,
-        config.memory,
-        config.horizon,
-        config.every,
-        config.objective,
-        config.solver,
-        config.budget,
+        world=None if where == ORACLE else config.world,
+        memory=config.memory,
+        horizon=config.horizon,
+        every=config.every,
+        objective=config.objective,
+        clip=config.clip,
+        solver=config.solver,
+        budget=config.budget,
     )
     env = spec.make(size=config.size)
     try:

@@ -71,6 +71,7 @@ class Thinking:
     horizon: int = 16
     every: int = 4
     objective: str = "reward"
+    clip: str | None = None
     solver: str = "icem"
     budget: str = "small"
 
@@ -109,6 +110,7 @@ class Arm:
             "horizon": thinking.horizon,
             "every": thinking.every,
             "objective": thinking.objective,
+            "clip": thinking.clip,
         }
         if self.where == ORACLE:
             mind = OracleMind(env)

@@ -110,6 +110,7 @@ def main(
     horizon: int = 16,
     every: int = 4,
     objective: str = "reward",
+    clip: str | None = None,
     suite: str = "v0",
     size: int = 64,
     seed: int = 0,
@@ -122,7 +123,7 @@ def main(
         raise BadOption(
             f"{least} to {most} episodes of {list(agents)}", "two or more, each agent once", "Means want episodes."
         )
-    thinking = Thinking(world, memory, horizon, every, objective, solver, budget)
+    thinking = Thinking(world, memory, horizon, every, objective, clip, solver, budget)
     contest = Contest(thinking, length, size, seed)
     arms = [Arm.parse(name, thinking) for name in agents]
     wanted = [Bar.parse(text, agents) for text in bars]
