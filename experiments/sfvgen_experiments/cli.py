@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("sfvgen_experiments.import_data:main", "turn another environment, or your videos, into a data set"),
     "merge": ("sfvgen_experiments.merge:main", "join data sets into a new one"),
     "eval": ("sfvgen_experiments.evaluate:main", "measure an agent on a suite of fixed episodes"),
+    "rl": ("sfvgen_experiments.rl:main", "train a policy in the dream, and judge it in the true task"),
     "train-codec": ("sfvgen_experiments.train:main_codec", "train what turns frames into latents and back"),
     "train": ("sfvgen_experiments.train:main", "train the slow world on data sets"),
     "train-judge": ("sfvgen_experiments.train_judge:main", "train and measure the network that judges videos"),
