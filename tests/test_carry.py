@@ -94,7 +94,8 @@ def test_a_turned_camera_sees_the_last_frame_shifted() -> None:
     found = one._unfolded(still.latents[:, 0])[..., 7:9, 6:8]
     expected = one._unfolded(seen.latents)[..., 7:9, 8:10]
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0.15)
-    assert bool((still.inside[:, 0, 0, :, -1] < 1).all()) and bool((still.inside[:, 0, 0, :, :6] == 1).all())
+    assert bool((still.inside[:, 0, 0, :, -1] < 1).all())
+    assert bool((still.inside[:, 0, 0, :, :6] == 1).all())
 
 
 def test_the_last_clean_frame_of_each_row_is_found() -> None:
@@ -105,7 +106,8 @@ def test_the_last_clean_frame_of_each_row_is_found() -> None:
     assert torch.equal(found.latents[:2], torch.stack([latents[0, 1], latents[1, 0]]))
     assert torch.equal(found.told[:2], torch.stack([conditions.frame[0, 1], conditions.frame[1, 0]]))
     assert torch.equal(found.given, torch.tensor([1.0, 1, 0]).double())
-    assert not found.latents[2].any() and not found.told[2].any()
+    assert not found.latents[2].any()
+    assert not found.told[2].any()
     assert torch.equal(replace(found).repeat(6).latents[::2], found.latents)
 
 

@@ -76,4 +76,6 @@ def test_what_comes_from_beside_the_camera_stays_finite() -> None:
     near = torch.linspace(0, 4, 16, dtype=torch.float64).reshape(1, 1, 4, 4).requires_grad_(True)
     found = shift(now[None, None], then[None], near)
     found.sum().backward()
-    assert torch.isfinite(found).all() and near.grad is not None and torch.isfinite(near.grad).all()
+    assert torch.isfinite(found).all()
+    assert near.grad is not None
+    assert torch.isfinite(near.grad).all()
