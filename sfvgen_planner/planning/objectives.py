@@ -72,7 +72,7 @@ class Custom(Term):
 class Reward(Term):
     """The rewards to come, true or learned, each as likely as the episode is to get there."""
 
-    discount: float = 0.95
+    discount: float = 0.97
     """a frame; below 1, sooner is better"""
 
     def __call__(self, rollout: Rollout, goal: Goal) -> Floats:
