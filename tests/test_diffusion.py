@@ -145,13 +145,13 @@ def test_training_may_follow_inference() -> None:
     assert clean.grad is not None
 
 
-@pytest.mark.parametrize("how", ["uniform", "stratified", "high"])
+@pytest.mark.parametrize("how", ["uniform", "stratified", "leaning", "high"])
 def test_drawn_levels_lie_where_they_should(how) -> None:
     levels = draw_levels(how, (1000, 3), torch.Generator().manual_seed(1))
     assert torch.equal(levels, draw_levels(how, (1000, 3), torch.Generator().manual_seed(1)))
     assert levels.min() > (0.399 if how == "high" else 0)
     assert levels.max() <= 1
-    u = ((1 - levels) / 0.6).sqrt() if how == "high" else levels
+    u = ((1 - levels) / {"leaning": 1.0, "high": 0.6}.get(how, 1)).sqrt() if how in ("leaning", "high") else levels
     assert abs(u.mean() - 0.5) < 0.03
     if how != "uniform":
         parts = (u * 1000).double()

@@ -151,3 +151,9 @@ def test_bad_input_is_named(tmp_path) -> None:
         Layout.from_json('{"version": 9, "embodiments": []}')
     with pytest.raises(BadCheckpoint, match="cannot be read"):
         Layout.from_json("{")
+
+
+def test_no_frames_are_no_facts_of_as_many_rows() -> None:
+    """A memory is written without a past; asking for it once ended in a bare RuntimeError."""
+    facts = Facts.of_poses(torch.zeros(3, 0, LAYOUT[ARM.name].pose_size), LAYOUT, ARM.name, None)
+    assert (facts.rows, facts.frames) == (3, 0)

@@ -41,6 +41,17 @@ def test_two_updates_are_those_written_by_hand() -> None:
         assert torch.equal(vector, copy)
 
 
+def test_a_kernel_is_the_matrix_of_what_each_output_reads() -> None:
+    torch.manual_seed(0)
+    kernel = nn.Parameter(torch.randn(4, 3, 2, 2))
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    kernel.grad = torch.randn(4, 3, 2, 2)
+    matrix.grad = kernel.grad.flatten(1).clone()
+    for one in (kernel, matrix):
+        Muon([{"params": [one], "orthogonal": True}], lr=0.1).step()
+    assert torch.equal(kernel.flatten(1), matrix)
+
+
 def test_a_state_goes_on_where_it_was() -> None:
     def run(split: bool) -> torch.Tensor:
         torch.manual_seed(0)

@@ -183,6 +183,15 @@ def test_a_grown_world_means_the_same_to_those_it_knew() -> None:
     torch.testing.assert_close(dream(grown, 2, 8, seeds).latents, dream(world, 2, 8, seeds).latents)
 
 
+def test_a_body_of_more_senses_leaves_the_others_ways_as_they_were() -> None:
+    """The pose head once began anew, and every known body stood still."""
+    world = tiny_world()
+    grown = world.grown(world.encoder.layout.adding(replace(BODY, name="other", pose_size=12))).eval()
+    seeds = torch.tensor([1, 2])
+    mine, old = dream(grown, 2, 8, seeds).facts.poses, dream(world, 2, 8, seeds).facts.poses
+    torch.testing.assert_close(mine[..., : BODY.pose_size], old)
+
+
 def test_broken_checkpoints_are_named(tmp_path: Path) -> None:
     world = tiny_world()
     world.save_pretrained(tmp_path)

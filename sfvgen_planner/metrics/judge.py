@@ -132,7 +132,7 @@ class Judge(nn.Module):
             raise BadVideo(
                 f"clips of {frames} frames of {h}x{w}",
                 f"{size}x{size}, and a multiple of {stride} frames, at least {2 * stride}",
-                "Cut or resize the clips, or train a judge of that size.",
+                "Cut or resize the clips, train a judge of that size, or measure without one.",
             )
         weight = self.action_head.weight
         return x.to(weight.device, weight.dtype).permute(0, 4, 1, 2, 3)

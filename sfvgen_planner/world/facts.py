@@ -156,7 +156,7 @@ class Facts:
             texts=(("",) * frames,) * rows,
             poses=torch.nn.functional.pad(given, (0, layout.pose_size - one.pose_size)),
             poses_known=known,
-            embodiment=torch.full_like(known[:, :1], layout.index(body), dtype=torch.int64).reshape(rows),
+            embodiment=torch.full((rows,), layout.index(body), dtype=torch.int64, device=given.device),
             named=torch.ones(rows, dtype=torch.bool, device=given.device),
             fovy=given.new_full((rows,), 0.0 if camera is None else one.fovy(camera)),
         )

@@ -202,8 +202,11 @@ class WorldModel(nn.Module):
     def grown(self, layout: Layout) -> "WorldModel":
         """For a layout with more bodies at its end. What was learned stays; a head whose sizes change begins anew."""
         world = WorldModel(self.config, self.codec, self.encoder.grown(layout))
+        world.pose_head = self.pose_head.grown(layout)
         mine, state = self._own(), world.state_dict()
         for name, value in mine.items():
+            if name.startswith("pose_head."):
+                continue
             if state[name].shape == value.shape:
                 state[name].copy_(value)
             elif name.endswith("body.weight"):
