@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import sfvgen_envs
 from sfvgen_agents.planner_agent import PlannerAgent
 from sfvgen_envs.suites import Suite
 from sfvgen_experiments.bench import plan as bench
@@ -83,6 +84,20 @@ def test_words_are_translated_into_what_the_body_makes_of_them() -> None:
     rewards = [env.step(action.astype(float))[1] for action in mind.translate(context, plan)[0]]
     assert np.allclose(rewards, plan.rollout.rewards[0, 0], atol=1e-5)
     assert "ball" in phrases[int(plan.actions.values[0, 0, 0])]
+
+
+@pytest.mark.parametrize("task", sfvgen_envs.TASKS)
+@pytest.mark.parametrize("solver", ["icem", "categorical"])
+def test_it_acts_in_every_task_in_numbers_and_in_words(task: str, solver: str) -> None:
+    thinking = Thinking(horizon=8, every=2, budget="tiny", solver=solver)
+    env = gym.make(sfvgen_envs.TASKS[task], size=16, length="short")
+    observation, info = env.reset(seed=0)
+    agent = Arm.parse("oracle", thinking).agent(env, task, 0, thinking)
+    agent.reset(observation, info)
+    for _ in range(3):
+        observation, *_, info = env.step(agent.act(observation, info).astype(float))
+    assert isinstance(agent, PlannerAgent)
+    assert len(agent.seconds) == (2 if solver == "icem" else 1)
 
 
 def test_names_of_planners() -> None:

@@ -13,6 +13,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from world_fakes import tiny_world
 
+from sfvgen_agents import planning
 from sfvgen_agents.agent import Agent
 from sfvgen_agents.history import History
 from sfvgen_agents.loading import load_agent
@@ -168,7 +169,7 @@ class Dot(gym.Env[Any, Any]):
 
 def test_stable_baselines_evaluates_it_and_it_beats_chance() -> None:
     agent = bowl(rows=2, budget=Budget(32, 4))[0]
-    mean, _ = evaluate_policy(agent, DummyVecEnv([Dot, Dot]), n_eval_episodes=4)  # type: ignore[arg-type]
+    mean, _ = evaluate_policy(agent, DummyVecEnv([Dot, Dot]), n_eval_episodes=4, warn=False)  # type: ignore[arg-type]
     assert mean > -3.0, "noise within the bounds earns about -11.7"
 
 
@@ -359,6 +360,13 @@ def test_parts_have_names() -> None:
         planner_agent("toy", 0, box, tiny_world(), memory="defualt")
 
 
-def test_it_has_a_name_for_eval() -> None:
+def test_it_has_a_name_for_eval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning.WorldModel, "from_pretrained", lambda folder: tiny_world())
+    box = gym.spaces.Box(-1, 1, (2,), np.float32)
+    agent = load_agent("planner", "toy", 3, box)
+    assert isinstance(agent, PlannerAgent)
+    assert agent.parameters == {"world": "shipped", "memory": None}
+    agent.reset(frame(0), {})
+    assert agent.act(frame(0), {}).shape == (2,)
     with pytest.raises(UnknownName, match="planner"):
         load_agent("planer", "reach", 0)
