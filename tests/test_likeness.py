@@ -12,7 +12,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 from world_fakes import tiny_world
 
 from sfvgen_agents.minds import LearnedMind
-from sfvgen_agents.planning import objective_of
+from sfvgen_agents.wishes import objective_of
 from sfvgen_planner.errors import BadCheckpoint, BadOption
 from sfvgen_planner.planning import Goal
 from sfvgen_planner.world.likeness import Likeness

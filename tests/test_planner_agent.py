@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -19,10 +20,11 @@ from sfvgen_agents.history import History
 from sfvgen_agents.loading import load_agent
 from sfvgen_agents.minds import LearnedMind
 from sfvgen_agents.planner_agent import PlannerAgent, Way
-from sfvgen_agents.planning import SOLVERS, objective_of, planner_agent, solver_of, way_of
+from sfvgen_agents.planning import SOLVERS, planner_agent, solver_of, way_of
+from sfvgen_agents.wishes import objective_of
 from sfvgen_planner.errors import BadOption, UnknownName
 from sfvgen_planner.memory import DEFAULT
-from sfvgen_planner.planning import BUDGETS, CEM, BeamSearch, Budget, CategoricalCEM, Planner, Space
+from sfvgen_planner.planning import BUDGETS, CEM, BeamSearch, Budget, CategoricalCEM, Goal, Planner, Space
 from sfvgen_planner.planning.objectives import Effort, GoalImage, Reward
 from sfvgen_planner.planning.subgoals import Grammar, places
 from sfvgen_planner.types import Imagine, Plan, Window
@@ -342,6 +344,31 @@ def test_a_goal_picture_is_looked_for_in_latents() -> None:
         objective_of("goal", Fake(None))
     with pytest.raises(UnknownName, match="reward"):
         objective_of("rewards", mind)
+
+
+def test_a_goal_picture_is_looked_for_in_the_judges_features() -> None:
+    """The best end of a dream is the one that shows the goal."""
+    shown = torch.randint(0, 256, (1, 3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mind: Any = SimpleNamespace(decoded=lambda latents: shown[:, :, None])
+    rollout: Any = SimpleNamespace(latents=torch.zeros(1, 3, 8, 4, 4, 4))
+    scores = objective_of("place", mind)(rollout, Goal(image=shown[:, 1].numpy()))
+    assert scores.argmax() == 1
+    assert scores[0, 1] == pytest.approx(0, abs=1e-6)
+    assert scores[0, 0] < -1e-4
+
+
+def test_equal_candidates_have_equal_futures_wherever_they_stand() -> None:
+    """Common random numbers: only actions make a difference."""
+    mind, history = mind_of(False), History(8)
+    history.add(frame(0, 1)["pixels"], frame(0, 1)["pose"], None, np.array([True]))
+    values = np.random.default_rng(0).uniform(-1, 1, (1, 5, 8, 2))
+    values[:, 4] = values[:, 1]
+    imagine: Any = mind.imagine(2)
+    latents = imagine(history.context, SPACE.actions(values)).latents
+    again = imagine(history.context, SPACE.actions(values[:, 1:2])).latents
+    torch.testing.assert_close(latents[:, 4], latents[:, 1], rtol=0, atol=0)
+    torch.testing.assert_close(again[:, 0], latents[:, 1], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(latents[:, 0], latents[:, 1])
 
 
 def test_parts_have_names() -> None:
