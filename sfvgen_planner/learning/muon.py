@@ -14,8 +14,10 @@ LIKE_ADAMW = 0.2
 
 
 class Muon(torch.optim.AdamW):
-    """Groups with `orthogonal=True` hold matrices [n, m], or kernels [n, ...] taken as such: updated by Muon, all others
-    by AdamW."""
+    """Groups with `orthogonal=True` are updated by Muon, all others by AdamW.
+
+    They hold matrices [n, m], or kernels [n, ...] which are taken as such.
+    """
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
