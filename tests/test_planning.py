@@ -97,6 +97,17 @@ def test_finalists_are_judged_by_the_finer_world() -> None:
     assert true[1] > true[0]
 
 
+def test_finalists_for_whom_there_is_no_time_are_left_as_they_are() -> None:
+    world = Ticking(Quadratic(np.array([[0.2, 0.2]])))
+    # Two rounds of a second; nine candidates of four steps would take a second and a half more.
+    for seconds, rounds in ((3.0, 2), (3.6, 3)):
+        began = world.now
+        budget = Budget(24, 2, seconds=seconds, finalists=8)
+        plan = Planner(world, PAID, SQUARE, CEM(), budget, world).plan(context(), clock=world.clock)
+        assert len(plan.trace.scores) == 2
+        assert world.now - began == rounds
+
+
 def test_halving_finds_as_good_a_plan_for_less() -> None:
     """Where what comes soon counts most: what is far off after a chunk is not imagined further."""
     bottom, soon = np.array([[0.3, -0.3]]), Reward(0.8)

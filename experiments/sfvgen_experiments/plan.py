@@ -22,6 +22,7 @@ from sfvgen_planner.data import write_video
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.metrics.statistics import mean_interval, success_interval
+from sfvgen_planner.planning.search import Trace
 
 Frame = NDArray[np.uint8]
 
@@ -143,39 +144,35 @@ def episode(
     """From reset to the end; `film` is given a frame a step."""
     observation, info = env.reset(seed=spec.seed, options=spec.options)
     agent.reset(observation, shown(info, agent))
-    before, total, steps, imagined, dropped, over = len(agent.seconds), 0.0, 0, 0, 0, False
-    future: Frame = np.zeros(0, np.uint8)
-    bar = tqdm(total=env.unwrapped.horizon, unit="step", desc=f"{spec.task} {spec.index}", leave=False, disable=None)  # type: ignore[attr-defined]
-    with bar:
+    traces: list[Trace] = []
+    total, steps, over, future = 0.0, 0, False, np.zeros((1, 1, 1, 3), np.uint8)
+    horizon = int(env.unwrapped.horizon)  # type: ignore[attr-defined]
+    with tqdm(total=horizon, unit="step", desc=f"{spec.task} {spec.index}", leave=False, disable=None) as bar:
         while not over:
-            plans = len(agent.seconds)
-            action = agent.act(observation, shown(info, agent))
+            action, told = agent.act(observation, shown(info, agent)), str(info["instruction"])
             plan = agent.plan
-            if plan is not None and len(agent.seconds) > plans:
-                imagined, dropped = imagined + plan.trace.frames, dropped + plan.trace.dropped
-                future = agent.mind.picture(plan)[0] if film else future
-                offset = 0
-            told = str(info.get("instruction", ""))
+            if plan is not None and (not traces or plan.trace is not traces[-1]):
+                traces.append(plan.trace)
+                began, future = steps, agent.mind.picture(plan)[0] if film else future
             observation, reward, terminated, truncated, info = env.step(np.asarray(action, np.float64))
+            if film:
+                caption = f"step {steps + 1}   {told}   {agent.seconds[-1]:.2f} s a plan"
+                scores = [one[0] for one in traces[-1].scores]
+                now = future[min(steps - began, len(future) - 1)]
+                film(panels(observation["pixels"], now, future[-1], scores, caption))
             total, steps, over = total + float(reward), steps + 1, bool(terminated or truncated)
-            if film and plan is not None:
-                scores = [one[0] for one in plan.trace.scores]
-                caption = f"step {steps}   {told}   return {total:.2f}   {agent.seconds[-1]:.2f} s a plan"
-                film(panels(observation["pixels"], future[min(offset, len(future) - 1)], future[-1], scores, caption))
-                offset += 1
             bar.update()
-    seconds = agent.seconds[before:]
     return Played(
-        spec.task,
-        spec.length,
-        spec.index,
-        bool(info["success"]),
-        float(info["waypoint_distance"]),
-        total,
-        steps,
-        len(seconds),
-        float(np.mean(seconds)),
-        imagined,
-        dropped,
-        video,
+        task=spec.task,
+        length=spec.length,
+        index=spec.index,
+        success=bool(info["success"]),
+        waypoint_distance=float(info["waypoint_distance"]),
+        total=total,
+        steps=steps,
+        replans=len(traces),
+        seconds_per_replan=float(np.mean(agent.seconds[-len(traces) :])),
+        imagined_frames=sum(trace.frames for trace in traces),
+        dropped=sum(trace.dropped for trace in traces),
+        video=video,
     )

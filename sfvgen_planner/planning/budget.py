@@ -37,6 +37,11 @@ class Budget:
                 "See BUDGETS.",
             )
 
+    @property
+    def finally_costs(self) -> float:
+        """Finalists, and the solver's own answer, in rounds."""
+        return (self.finalists + 1) * self.final_steps / (self.candidates * self.denoising_steps)
+
 
 BUDGETS = {
     "tiny": Budget(16, 2),

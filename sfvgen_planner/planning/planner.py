@@ -13,7 +13,7 @@ from sfvgen_planner.planning.budget import BUDGETS, Budget
 from sfvgen_planner.planning.cem import ICEM
 from sfvgen_planner.planning.goal import Goal
 from sfvgen_planner.planning.rollouts import plain
-from sfvgen_planner.planning.search import only, search
+from sfvgen_planner.planning.search import search
 from sfvgen_planner.planning.solver import Solver, by_row
 from sfvgen_planner.planning.space import Space
 from sfvgen_planner.planning.splitting import Split
@@ -93,7 +93,7 @@ class Planner:
             split=Split(warm.at_once if warm is not None and warm.at_once else self.budget.at_once),
             clock=clock,
         )
-        actions = only(winner.rollout.actions, winner.rollout)
+        actions = self.space.actions(winner.values)
         return Plan(actions, winner.scores[:, 0], winner.rollout, Warm(state, plans, trace.at_once), trace)
 
     def _begin(self, warm: Warm | None, rows: int, done: int, fresh: NDArray[np.bool_] | None) -> Any:

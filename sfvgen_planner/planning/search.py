@@ -15,7 +15,7 @@ from sfvgen_planner.planning.rollouts import chosen, joined, plain
 from sfvgen_planner.planning.solver import Solver, Values, at, best
 from sfvgen_planner.planning.space import Floats, Space
 from sfvgen_planner.planning.splitting import Split
-from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions, Array, Context, Imagine, Rollout
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Array, Context, Imagine, Rollout
 
 Score = Callable[[Rollout], Array]
 """rollout -> [B, N], higher is better"""
@@ -75,7 +75,7 @@ class Judged:
 
 
 @dataclass
-class Oracle:
+class Inquiry:
     """Asks the world and the objective, and keeps account of what that took."""
 
     space: Space
@@ -160,27 +160,38 @@ def search(
     error.
     """
     began = clock()
-    asked = Oracle(space, score, context, split or Split(budget.at_once), clock, began + budget.seconds)
+    asked = Inquiry(space, score, context, split or Split(budget.at_once), clock, began + budget.seconds)
     state = solver.begin(space, len(seeds)) if state is None else state
     pool: Judged | None = None
+    lasted = 0.0
     for number in range(solver.rounds(space, budget.iterations)):
         before = clock()
+        # A round that would not end in time is not begun.
+        if pool is not None and before + lasted > asked.deadline:
+            break
         values = solver.propose(space, state, budget.candidates, Noise(seeds, plan, number))
         found = asked.judged(imagine, values, budget.survivors)
         values, scores = found.learned(values)
         asked.scores.append(scores)
         state = solver.improve(space, state, values, scores)
-        pool = _pooled(pool, found, max(1, budget.finalists))
-        # A round that would not end in time is not begun.
-        if clock() + (clock() - before) > asked.deadline:
-            break
+        pool, lasted = _pooled(pool, found, max(1, budget.finalists)), clock() - before
     if pool is None:
         raise NoPlan("a search of no rounds", "one or more", "Give the budget an iteration.")
-    last = solver.answer(space, state)
-    if budget.finalists and fine is not None and clock() < asked.deadline:
+    if budget.finalists and fine is not None and clock() + lasted * budget.finally_costs <= asked.deadline:
+        last = solver.answer(space, state)
         asked.deadline = inf
         pool = asked.judged(fine, pool.values if last is None else np.concatenate([pool.values, last], 1))
     winner = pool.top(1)
+    _check_found(winner)
+    took = clock() - began
+    trace = Trace(
+        tuple(asked.scores), asked.dropped, asked.frames, took, asked.imagining, asked.judging, asked.split.at_once
+    )
+    return winner, state, trace
+
+
+def _check_found(winner: Judged) -> None:
+    """Every row has a candidate whose score is finite."""
     lost = np.flatnonzero(~np.isfinite(winner.scores[:, 0]))
     if len(lost):
         raise NoPlan(
@@ -188,11 +199,6 @@ def search(
             "one at least",
             "Look at what the world or the objective makes of it.",
         )
-    took = clock() - began
-    trace = Trace(
-        tuple(asked.scores), asked.dropped, asked.frames, took, asked.imagining, asked.judging, asked.split.at_once
-    )
-    return winner, state, trace
 
 
 def _pooled(pool: Judged | None, found: Judged, count: int) -> Judged:
@@ -206,10 +212,3 @@ def _pooled(pool: Judged | None, found: Judged, count: int) -> Judged:
 def _places(count: int, rows: int) -> NDArray[np.int64]:
     """[B, N] of the first so many."""
     return np.tile(np.arange(count), (rows, 1))
-
-
-def only(actions: Actions | None, rollout: Rollout) -> Actions:
-    """The actions that a rollout notes."""
-    if actions is None:
-        raise NoPlan("a rollout that does not say what led there", "its actions", "Use the planner's own search.")
-    return actions
