@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench cache": ("sfvgen_experiments.bench.cache:main", "measure what the shared past is worth"),
     "bench speed": ("sfvgen_experiments.bench.speed:main", "measure planning against sampling as in the paper"),
     "bench dream": ("sfvgen_experiments.bench.dream:main", "measure steps a second of the dream as an environment"),
+    "bench trust": ("sfvgen_experiments.bench.trust:main", "measure how far a dream's returns are to be trusted"),
     "bench data": ("sfvgen_experiments.bench.data:main", "measure how fast episodes are written and windows read"),
 }
 """Command: (function that runs it, one line of help). Its options are in `sfvgen_configs/<command>.yaml`."""

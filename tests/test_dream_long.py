@@ -1,0 +1,36 @@
+"""Dreams go on for long without growing."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dream_fakes import arm_world, dreams, ending, remembering
+
+from sfvgen_envs.dream import DreamConfig
+
+ROWS, STEPS = 20, 20_000
+
+
+def resident() -> int:
+    """Bytes of memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells memory as Linux does")
+@pytest.mark.parametrize("config", [DreamConfig(), remembering()], ids=["plain", "remembering"])
+def test_twenty_thousand_steps_with_resets_take_no_more_memory(config: DreamConfig) -> None:
+    rows = dreams(ROWS, ending(arm_world(), 0.05), config=config)
+    rows.reset(seed=0)
+    draw, sizes, ends = np.random.default_rng(0), [], 0
+    for number in range(STEPS // ROWS):
+        _, _, terminated, truncated, _ = rows.step(draw.uniform(-1, 1, (ROWS, 4)))
+        ends += int((terminated | truncated).sum())
+        if number % 20 == 0:
+            sizes.append(resident())
+    assert ends > 500
+    assert len(rows.state.parts) <= 16
+    half = len(sizes) // 2
+    grown = max(sizes[half:]) - max(sizes[:half])
+    assert grown < 2 * 2**20, f"{grown / 2**20:.1f} MB more in the second half"
