@@ -1,9 +1,9 @@
 """How far are a dream's returns to be trusted? `sfvgen bench trust`.
 
 Policies of differing strength (the expert, of whose actions a growing share is random) play test episodes in the true
-task; the same actions are then dreamt from the same first frames. Do dream and truth order the policies alike? And who
-chooses the best of an episode's candidates by its dreamt return, as planners and policy gradients do: how much less does
-he get than he was promised, with a penalty on the dream's doubts and without?
+task; the same actions are then dreamt from the same first frames. Do dream and truth order the policies alike? And how
+much less than promised gets who chooses the best of an episode's candidates by its dreamt return, as planners and
+policy gradients do, with a penalty on the dream's doubts and without?
 """
 
 import json
