@@ -31,6 +31,8 @@ MOTION_DROP = DropRates(text=0.5, pose=0.0, past=0.5, wholly=0.0)
 MOTION_CHUNKS = (1, 3, 8)
 POSES = 0.2
 """Of the other heads' weight: ways of 64 frames have large errors, and the encoder is not theirs alone."""
+FIRST_WINDOWS, FIRST_LENGTH = 400, 17
+"""Of each set, that straight ways are fitted to."""
 STILL = 0.05
 """Mean squared change of latents below which a window counts as still."""
 
@@ -54,7 +56,7 @@ class SlowConfig:
     ways: int = 8
     """windows that the pose head learns from: with 2 long ones it never heard actions"""
     poses_only: bool = False
-    """nothing learns but the pose head and how actions are read: a finished world's foresight can be sharpened"""
+    """nothing learns but the pose head: a finished world's foresight can be sharpened"""
 
     def __post_init__(self) -> None:
         if min(self.batch, self.past, self.ways) < 1 or not 0 <= self.single + self.whole <= 1:
@@ -197,7 +199,8 @@ class SlowLoss(nn.Module):
     def _poses(self, motion: Facts) -> Tensor:
         past = self.world.config.past
         frame, _ = self.world.encoder.tell(motion)
-        poses = self.world.pose_head(motion[:past], frame[:, :past], frame[:, past:])
+        done = self.world.encoder.units(motion)[:, past:]
+        poses = self.world.pose_head(motion[:past], frame[:, :past], frame[:, past:], done=done)
         return pose_loss(self.world.pose_head, poses, motion[past:])
 
 
@@ -234,11 +237,10 @@ def train_world(
 ) -> WorldModel:
     """Trains; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
     accelerator = run.accelerator()
+    begin_poses(world, sets, np.random.default_rng(run.seed))
     if config.poses_only:
-        learning = [p for part in (world.pose_head, world.encoder) for p in part.parameters() if p.requires_grad]
         world.requires_grad_(False)
-        for parameter in learning:
-            parameter.requires_grad_(True)
+        world.pose_head.requires_grad_(True)
     inner = [] if config.poses_only else world.denoiser.matrices
     running = Run(SlowLoss(world, config.heads, config.poses_only), run, folder, accelerator, inner)
 
@@ -255,6 +257,16 @@ def train_world(
 
     running.train(loss, listen, keep)
     return averaged(running, world)
+
+
+def begin_poses(world: WorldModel, sets: Sequence[LatentSet], rng: np.random.Generator) -> None:
+    """The straight ways of bodies that have none yet."""
+    layout = world.encoder.layout
+    fitting = [one for one in sets if one.windows(FIRST_LENGTH).any()]
+    parts = [one.sample(rng, FIRST_WINDOWS, FIRST_LENGTH) for one in fitting]
+    if parts:
+        facts = Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
+        world.pose_head.begin(facts, world.encoder.units(facts))
 
 
 def averaged(running: Run, world: WorldModel) -> WorldModel:

@@ -126,11 +126,14 @@ class ConditionEncoder(nn.Module):
 
     def _actions(self, facts: Facts, body: Tensor) -> Tensor:
         """[R, T, E]; the body's name helps to read its numbers."""
-        low, span = self.low[facts.embodiment][:, None], self.range[facts.embodiment][:, None]
-        units = (2 * (facts.vectors - low) / span - 1) * facts.vectors_known
         known = facts.vectors_known.any(-1, keepdim=True)
-        told = self.act(self.values(units) + self.known(facts.vectors_known.to(units.dtype)) + body)
+        told = self.act(self.values(self.units(facts)) + self.known(facts.vectors_known.to(facts.vectors.dtype)) + body)
         return torch.where(known, told, self.no_action)
+
+    def units(self, facts: Facts) -> Tensor:
+        """[R, T, A] actions from -1 to 1; 0 where unknown."""
+        low, span = self.low[facts.embodiment][:, None], self.range[facts.embodiment][:, None]
+        return (2 * (facts.vectors - low) / span - 1) * facts.vectors_known
 
     def _felt(self, facts: Facts) -> Tensor:
         """[R, T, E] what the body senses in each frame; 0 where nobody knows."""

@@ -21,6 +21,10 @@ PAN = 16.0
 """How many frames' motion a camera on a tripod turns in all, about: the unit of how far it has turned."""
 
 
+RIDGE = 1e-4
+"""Of straight ways, for numbers of about 1."""
+
+
 @dataclass(frozen=True)
 class PoseConfig:
     """Sizes."""
@@ -33,7 +37,8 @@ class PoseConfig:
 
 
 class PoseHead(nn.Module):
-    """A recurrent model of motion. It watches the past steps go by, then goes on with its own.
+    """A straight way from the last step, senses and action to the next step and senses, each body's own, and a recurrent
+    model of what that leaves undone. It watches the past steps go by, then goes on with its own.
 
     Frame k is a function of the past and of what happens into frames up to k. It sees steps and senses, not where the
     camera is: turn or move the whole world, and what it foresees turns and moves along. Only a camera on a tripod is
@@ -56,9 +61,8 @@ class PoseHead(nn.Module):
         self.think = nn.Sequential(nn.Linear(config.width, config.width), nn.SiLU())
         self.move = nn.Linear(config.width, 6 + senses)
         self.aim = nn.Linear(3, config.width, bias=False)
-        # What moves goes on moving: a straight way from the last step and senses to the next ones.
-        self.go_on = nn.Linear(6 + 1 + senses, 6 + senses, bias=False)
-        nn.init.zeros_(self.go_on.weight)
+        felt = 6 + 1 + senses + layout.action_size
+        self.straight = nn.Parameter(torch.zeros(len(layout.embodiments), felt, 6 + senses))
         self.summary = nn.Linear(config.features, config.width) if config.features else None
         if self.summary is not None:
             nn.init.zeros_(self.summary.weight)
@@ -83,12 +87,41 @@ class PoseHead(nn.Module):
         for name, value in told.items():
             self.register_buffer(name, value, persistent=False)
 
-    def forward(self, past: Facts, before: Tensor, happens: Tensor, features: Tensor | None = None) -> Tensor:
+    @torch.no_grad()
+    def begin(self, truth: Facts, done: Tensor) -> None:
+        """Before training: the straight ways that fit facts [R, T] and actions done [R, T, A] best.
+
+        Only of bodies that have none yet: what was learned stays.
+        """
+        poses = stilled(truth.poses, truth.poses_known).double()
+        known = truth.poses_known[:, :-2] & truth.poses_known[:, 1:-1] & truth.poses_known[:, 2:]
+        steps = step_between(poses[:, :-1], poses[:, 1:])
+        for number in truth.embodiment.unique().tolist():
+            mine = known & (truth.embodiment == number)[:, None]
+            if self.straight[number].any() or not mine.any():
+                continue
+            body = torch.full((int(mine.sum()),), number, device=poses.device)
+            here, there = poses[:, 1:-1][mine], poses[:, 2:][mine]
+            felt = self._feel(steps[:, :-1][mine], torch.ones_like(here[:, :1]), here, body)
+            given = torch.cat([felt, done[:, 2:][mine].double()], -1)
+            moved = (there - here)[:, POSE_CAMERA:] / self.change[body].where(self.change[body] > 0, 1.0)
+            wanted = torch.cat([steps[:, 1:][mine] / self.units[body], moved * (self.change[body] > 0)], -1)
+            even = RIDGE * len(given) * torch.eye(given.shape[1], dtype=given.dtype, device=given.device)
+            self.straight[number] = torch.linalg.solve(given.T @ given + even, given.T @ wanted)
+
+    def forward(
+        self,
+        past: Facts,
+        before: Tensor,
+        happens: Tensor,
+        features: Tensor | None = None,
+        done: Tensor | None = None,
+    ) -> Tensor:
         """Poses [R * N, T, P] of the frames after `past` (R rows of Tp >= 1 frames).
 
         `before` [R, Tp, E] is told of the past, `happens` [R * N, T, E] of the new frames (N candidates a row), both
-        by `ConditionEncoder.tell`; `features` [R, D] sums up the context. Where the last pose is unknown, the answer
-        means nothing: see `foresee`.
+        by `ConditionEncoder.tell`; `done` [R * N, T, A] are the new frames' actions by `ConditionEncoder.units`;
+        `features` [R, D] sums up the context. Where the last pose is unknown, the answer means nothing: see `foresee`.
         """
         candidates = self._check(past, before, happens, features)
         body = past.embodiment
@@ -108,11 +141,14 @@ class PoseHead(nn.Module):
         state, step, seen, pose, body = (
             value.repeat_interleave(candidates, 0) for value in (state, step, seen, pose, body)
         )
-        out = []
+        if done is None:
+            done = pose.new_zeros(*happens.shape[:2], self.layout.action_size)
+        straight, out = self.straight[body], []
         for k in range(happens.shape[1]):
             felt = self._feel(step, seen, pose, body)
             state = self._advance(state, felt, pose, body, happens[:, k])
-            told = self.move(self.think(state)) + self.go_on(felt)
+            going = (torch.cat([felt, done[:, k]], -1)[:, None] @ straight)[:, 0]
+            told = self.move(self.think(state)) + going
             step = told[:, :6] * self.units[body]
             senses = pose[:, POSE_CAMERA:] + told[:, 6:] * self.change[body]
             pose, seen = compose(pose, step, senses), torch.ones_like(seen)
@@ -134,14 +170,17 @@ class PoseHead(nn.Module):
         """For a layout with more bodies at its end, of more senses perhaps: what was known moves as before."""
         self.layout.check_growth(layout)
         new = PoseHead(self.config, layout).to(self.move.weight)
-        felt, more, moved = self.go_on.in_features, new.go_on.in_features, self.move.out_features
+        bodies, done = len(self.straight), self.layout.action_size
+        felt, more = self.straight.shape[1] - done, new.straight.shape[1] - layout.action_size
+        moved = self.move.out_features
         columns = [*range(felt), *range(more, more + self.config.condition)]
         with torch.no_grad():
             new.read.weight[:, columns] = self.read.weight
-            new.go_on.weight[:moved, :felt] = self.go_on.weight
+            new.straight[:bodies, :felt, :moved] = self.straight[:, :felt]
+            new.straight[:bodies, more : more + done, :moved] = self.straight[:, felt:]
             new.move.weight[:moved] = self.move.weight
             new.move.bias[:moved] = self.move.bias
-        grew = ("read.weight", "go_on.weight", "move.weight", "move.bias")
+        grew = ("read.weight", "straight", "move.weight", "move.bias")
         new.load_state_dict(
             {name: value for name, value in self.state_dict().items() if name not in grew}, strict=False
         )
@@ -187,7 +226,7 @@ def foresee(
 
     Where the last pose is unknown, so are these, and stand still.
     """
-    poses = head(past, encoder.tell(past)[0], encoder.tell(new)[0], features)
+    poses = head(past, encoder.tell(past)[0], encoder.tell(new)[0], features, encoder.units(new))
     known = past.poses_known[:, -1:].repeat_interleave(new.rows // past.rows, 0).expand(new.rows, new.frames)
     return new.with_poses(stilled(poses, known), known)
 
