@@ -1,16 +1,21 @@
 """The panorama is seen alike from wherever one looks, and the probe's figures are what its arms make of it."""
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from sfvgen_experiments import slow_fast
+from sfvgen_experiments.probe import base
 from sfvgen_experiments.probe.arms import Trip, errors, remembered, swapped
 from sfvgen_experiments.probe.base import PAST, banked, fresh, picked_facts
 from sfvgen_experiments.probe.memory import Probe, Recall, main
 from sfvgen_experiments.probe.panorama import AROUND, PAN, Panorama, sometimes, there_and_back, views
+from sfvgen_planner.errors import BadOption, UnknownName
 from sfvgen_planner.memory import MemoryConfig, start
 from sfvgen_planner.world.sampler import SamplerConfig
 
@@ -86,17 +91,41 @@ def test_recall_is_of_the_chunks_that_had_left_the_window() -> None:
     assert found.lost.mean == pytest.approx(0.8)
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base of two steps."""
+    monkeypatch.setattr(base, "RUN", replace(base.RUN, steps=2, precision="fp32"))
+    monkeypatch.setattr(base, "DIM", 32)
+    monkeypatch.setattr(base, "DEPTH", 1)
+
+
+@pytest.mark.usefixtures("quick")
 def test_the_command_trains_its_base_once_and_writes_what_it_prints(tmp_path: Path) -> None:
-    options = {"episodes": 2, "chunks": 2, "steps": 1, "base_steps": 2, "dim": 32, "depth": 1, "threads": 1}
-    config = Probe(**options, rank=2, updates=1, draws=1, out=str(tmp_path))  # type: ignore[arg-type]
+    config = Probe(episodes=2, chunks=2, steps=1, threads=1, rank=2, updates=1, draws=1, out=str(tmp_path))
     first = main(config)
-    world = tmp_path / "base-32x1-2" / "world" / "model.safetensors"
+    world = tmp_path / "base" / "world" / "model.safetensors"
     written = world.stat().st_mtime_ns
     again = main(config)
     assert world.stat().st_mtime_ns == written
     assert again["arms"] == first["arms"]
     assert set(first["arms"]) == {"off", "memory", "swap", "bank", "all"}
-    assert (tmp_path / "memory.json").exists()
+    assert json.loads((tmp_path / "memory.json").read_text())["recalled"] == again["recalled"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_the_loop_leaves_is_what_the_probe_takes(tmp_path: Path) -> None:
+    shared = {"threads": 1, "rank": 2, "updates": 1, "draws": 1, "optimiser": "muon"}
+    out = tmp_path / "loop"
+    task = {"task": "panorama", "out": str(out), "base": str(tmp_path), "rows": 2, "chunks": 2, "steps": 2}
+    slow_fast.main(slow_fast.Loop(**shared, **task))  # type: ignore[arg-type]
+    assert list((out / "tensorboard").iterdir())
+    plain = Probe(**shared, episodes=2, chunks=2, steps=1, out=str(tmp_path))  # type: ignore[arg-type]
+    found, looped = main(plain), main(replace(plain, world=str(out), name="looped"))
+    assert found["arms"]["off"] != looped["arms"]["off"]
+    with pytest.raises(BadOption, match="task=panorama"):
+        slow_fast.main(slow_fast.Loop())
+    with pytest.raises(UnknownName, match="panorama"):
+        slow_fast.main(slow_fast.Loop(task="reach"))
 
 
 def test_pans_are_steps_of_one_column() -> None:

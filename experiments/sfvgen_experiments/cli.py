@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rl": ("sfvgen_experiments.rl:main", "train a policy in the dream, and judge it in the true task"),
     "train-codec": ("sfvgen_experiments.train:main_codec", "train what turns frames into latents and back"),
     "train": ("sfvgen_experiments.train:main", "train the slow world on data sets"),
+    "loop": ("sfvgen_experiments.slow_fast:main", "let a world learn to read what its memories write"),
     "train-judge": ("sfvgen_experiments.train_judge:main", "train and measure the network that judges videos"),
     "pack": ("sfvgen_experiments.pack:main", "write a trained world in half precision, to ship it"),
     "imagine": ("sfvgen_experiments.imagine:main", "write truth and dream side by side as mp4"),

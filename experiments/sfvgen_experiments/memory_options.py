@@ -17,11 +17,13 @@ class MemoryOptions:
     rank: int | None = None
     optimiser: str | None = None
     rate: float | None = None
+    cool: float | None = None
     updates: int | None = None
     draws: int | None = None
     levels: str | None = None
     address: bool | None = None
     replay: int | None = None
+    mixed: bool | None = None
     rise: float | None = None
 
     @property

@@ -48,6 +48,10 @@ class MemoryConfig:
     """an update first goes back towards the start by this share of the rate"""
     replay: int = 2
     """every so manieth update is one of an earlier window; 0: none"""
+    mixed: bool = False
+    """every so manieth draw is one of an earlier window, instead of update: each update then knows both"""
+    cool: float = 0.0
+    """share of the rate that is gone at a chunk's last update; it falls evenly"""
     bound: float = 1.0
     """of ||B A|| / ||W||, layer by layer"""
     rise: float = 0.1
@@ -64,10 +68,16 @@ class MemoryConfig:
             raise BadOption(
                 f"{self}", "layers, rank, updates, draws and a rate above 0, and anchor * rate up to 1", "See PRESETS."
             )
-        if not (self.clip > 0 and self.bound > 0 and self.rise >= 0):
+        if not (self.clip > 0 and self.bound > 0 and self.rise >= 0 and 0 <= self.cool < 1):
             raise BadOption(
-                f"clip={self.clip}, bound={self.bound}, rise={self.rise}", "clip and bound above 0", "inf: none."
+                f"clip={self.clip}, bound={self.bound}, rise={self.rise}, cool={self.cool}",
+                "clip and bound above 0 (inf: none), cool from 0 to below 1",
+                "See PRESETS.",
             )
+
+    def rate_at(self, update: int) -> float:
+        """Of a chunk's updates, counted from 0."""
+        return self.rate * (1 - self.cool * update / max(1, self.updates - 1))
 
 
 DEFAULT = MemoryConfig()

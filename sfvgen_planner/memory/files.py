@@ -148,7 +148,8 @@ def _save_sidecar(memory: Memory, folder: Path) -> None:
     tensors = {f"{which}/{name}": value for which, part in parts.items() for name, value in part.items()}
     tensors |= {"steps": memory.trained.steps, "seeds": memory.seeds}
     told = {"version": VERSION, "config": asdict(memory.config), "world": memory.world, "factors": memory.version}
-    plain = {name: value.contiguous().cpu() for name, value in tensors.items()}
+    # Moments that have not begun are one and the same zeros, which safetensors would refuse.
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     save_file(plain, folder / SIDECAR, {"memory": json.dumps(told)})
 
 

@@ -42,9 +42,9 @@ def remember(
         trained, draw = memory.trained, drawn(memory, now, history)
         bound = sizes(world.denoiser, trained.weights) if config.bound < float("inf") else None
         for update in range(config.updates):
-            shown = _shown([*history, now], draw.pick[:, update])
+            shown, weights = _shown([*history, now], draw.pick[:, update])
             gradients = _gradients(world, trained.weights, config, shown, draw, update, through)
-            rate, way = config.rate * shown.weights.double(), WAYS[config.optimiser]
+            rate, way = config.rate_at(update) * weights.double(), WAYS[config.optimiser]
             trained = step(
                 trained,
                 gradients,
@@ -70,7 +70,7 @@ class Draw:
     level: Tensor
     """float [M, updates + 1, draws]"""
     pick: Tensor
-    """int64 [M, updates]: which window"""
+    """int64 [M, updates, draws]: which window"""
     keys: Tensor
     """int64 [M * draws]"""
     first: Tensor
@@ -106,23 +106,26 @@ def drawn(memory: Memory, window: Seen, history: Sequence[Seen] = ()) -> Draw:
 
 
 def _picks(config: MemoryConfig, earlier: int, draw: torch.Generator) -> Tensor:
-    """int64 [updates]: which of so many earlier windows, or the window itself, which is the last."""
-    anyone = torch.randint(earlier + 1, (config.updates,), generator=draw)
+    """int64 [updates, draws]: which of so many earlier windows, or the window itself, which is the last."""
+    shape = (config.updates, config.draws if config.mixed else 1)
+    anyone = torch.randint(earlier + 1, shape, generator=draw).expand(-1, config.draws)
     if config.variant == "global":
         return anyone
-    old = torch.randint(max(earlier, 1), (config.updates,), generator=draw)
-    turn = torch.arange(1, config.updates + 1) % max(config.replay, 1) == 0
-    return torch.where(turn & (config.replay > 0) & (earlier > 0), old, earlier)
+    old = torch.randint(max(earlier, 1), shape, generator=draw)
+    turn = (torch.arange(1, old.numel() + 1) % max(config.replay, 1) == 0).reshape(shape)
+    return torch.where(turn & (config.replay > 0) & (earlier > 0), old, earlier).expand(-1, config.draws)
 
 
-def _shown(windows: Sequence[Seen], pick: Tensor) -> Seen:
-    """Of each row the window it picked."""
-    last, numbers = windows[-1], pick.tolist()
-    if all(number == len(windows) - 1 for number in numbers):
-        return last
-    chosen = Seen.stack([windows[number].row(row) for row, number in enumerate(numbers)])
+def _shown(windows: Sequence[Seen], pick: Tensor) -> tuple[Seen, Tensor]:
+    """Of each row the windows it picked [M, draws], as M or M * draws rows, and what its update weighs [M]."""
+    last = windows[-1]
+    if bool((pick == len(windows) - 1).all()):
+        return last, last.weights
+    alike = bool((pick == pick[:, :1]).all())
+    numbers = (pick[:, :1] if alike else pick).tolist()
+    chosen = Seen.stack([windows[number].row(row) for row, picked in enumerate(numbers) for number in picked])
     # A row that sits out now does so whatever it saw before.
-    return replace(chosen, weight=torch.where(last.weights > 0, chosen.weights, 0))
+    return chosen, torch.where(last.weights > 0, chosen.weights.reshape(len(pick), -1).mean(1), 0)
 
 
 def cropped(window: Seen, config: MemoryConfig) -> Seen:
@@ -148,20 +151,22 @@ def _fitting(old: Seen, now: Seen, memory: Memory, world: WorldModel) -> Seen | 
 def losses(
     world: WorldModel, weights: Tensors, config: MemoryConfig, window: Seen, noise: Tensor, level: Tensor
 ) -> Tensor:
-    """[M]: each row's loss under its factors, over D draws: noise [M * D, T, C, h, w], level [M, D].
+    """[M]: each row's loss under its factors, over D draws: noise [M * D, T, C, h, w], level [M, D]. The window has
+    M rows, or M * D.
 
     Past frames are noised like the new ones and count like them, but in the variant "original".
     """
     draws, past = level.shape[1], window.past if config.variant == "original" else 0
+    each = level.numel() // window.rows
     with torch.no_grad():
-        conditions = world.conditions(window.facts).repeat(draws)
-    clean = window.latents.repeat_interleave(draws, 0)
+        conditions = world.conditions(window.facts).repeat(each)
+    clean = window.latents.repeat_interleave(each, 0)
     levels = level.reshape(-1, 1).repeat(1, window.frames)
     levels[:, :past] = 0
     process, new = world.config.process, (levels > 0)
     answer = world.denoiser(process.noised(clean, noise, levels), levels, conditions, low_rank(weights, "in training"))
     # Without a past nothing is copied; with one, a copy would teach nothing.
-    output = answer.output if answer.drawn is None else answer.drawn
+    output = answer.drawn
     return masked_loss(output, process.target(clean, noise, levels), new).reshape(-1, draws).mean(1)
 
 
@@ -170,8 +175,10 @@ def _gradients(
 ) -> Tensors:
     """Of the sum over rows: one backward gives each row its own, because no row's loss knows another's factors."""
     with torch.enable_grad():
-        alone = {name: value.detach().clone().requires_grad_() for name, value in weights.items()}
-        leaves = weights if through else alone
+        leaves = {
+            name: value if through and value.requires_grad else value.detach().clone().requires_grad_()
+            for name, value in weights.items()
+        }
         noise = draw.noise(update, window.latents)
         total = losses(world, leaves, config, window, noise, draw.level[:, update]).sum()
         slopes = torch.autograd.grad(total, list(leaves.values()), create_graph=through)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from sfvgen_experiments.probe.panorama import CHANNELS, LAYOUT, SIDE, Panorama, sometimes
 from sfvgen_planner.learning.run import Run, RunConfig, Step
@@ -27,6 +28,8 @@ from sfvgen_planner.world.model import WorldConfig, WorldModel
 from sfvgen_planner.world.schedule import draw_levels
 
 PAST, LONGEST = 4, 64
+DIM, DEPTH, STEPS = 96, 4, 3500
+RUN = RunConfig(STEPS, 0.002, precision="bf16", average=0.995, checkpoint_seconds=60.0)
 ROWS = 16
 """of a step of short windows; long ones have as many frames together"""
 SHARES = {"plain": 0.6, "noise": 0.15, "long": 0.15, "bank": 0.1}
@@ -62,6 +65,16 @@ def trained(
     mean = averaged(running, world)
     mean.save_pretrained(folder / "world")
     return mean
+
+
+def panorama_base(folder: Path) -> WorldModel:
+    """The base that figures are published of, kept in `folder/base`; with a progress bar where it has to be trained."""
+    with tqdm(total=STEPS, desc="base", unit="step", disable=(folder / "base" / "world").exists()) as bar:
+
+        def hear(step: Step) -> None:
+            bar.update(step.number - bar.n)
+
+        return trained(folder / "base", RUN, DIM, DEPTH, hear)
 
 
 class Base(nn.Module):

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sfvgen_experiments.bench.report import cell
 from sfvgen_experiments.memory_options import MemoryOptions
 from sfvgen_experiments.probe.arms import Trip, errors, remembered, swapped
-from sfvgen_experiments.probe.base import trained
+from sfvgen_experiments.probe.base import panorama_base
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.learning.run import RunConfig, Step
 from sfvgen_planner.memory import Memory, load, start
 from sfvgen_planner.metrics.statistics import Interval, bootstrap_interval, mean_interval
 from sfvgen_planner.world.model import WorldModel
@@ -39,9 +37,6 @@ class Probe(MemoryOptions):
     chunks: int = 3
     steps: int = 6
     seed: int = 0
-    base_steps: int = 3500
-    dim: int = 96
-    depth: int = 4
     threads: int = 2
     name: str = "memory"
     out: str = "outputs/probe"
@@ -99,15 +94,8 @@ def main(config: Probe) -> dict[str, Any]:
 
 def _world(config: Probe, folder: Path) -> tuple[WorldModel, Memory]:
     """The base, or what `sfvgen loop` made of it, and where its memories begin."""
-    base = folder / f"base-{config.dim}x{config.depth}-{config.base_steps}"
     if config.world is None:
-        run = RunConfig(config.base_steps, 0.002, precision="bf16", average=0.995, checkpoint_seconds=60.0)
-        with tqdm(total=config.base_steps, desc="base", unit="step") as bar:
-
-            def hear(step: Step) -> None:
-                bar.update(step.number - bar.n)
-
-            world = trained(base, run, config.dim, config.depth, hear)
+        world = panorama_base(folder)
         return world, start(world, config.how, 1)
     looped = WorldModel.from_pretrained(Path(config.world) / "world")
     learned = load(looped, Path(config.world) / "start")
