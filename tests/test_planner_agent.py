@@ -378,6 +378,10 @@ def test_parts_have_names() -> None:
         solver_of("icm")
     box = gym.spaces.Box(-1, 1, (2,), np.float32)
     assert way_of(Fake(None), box, PHRASES, solver="beam").space == Space.phrases(2, 2)
+    quick = way_of(Fake(None), box, PHRASES, seconds=0.5, steps=2).budget
+    assert (quick.seconds, quick.denoising_steps) == (0.5, 2)
+    with pytest.raises(BadOption, match="0 seconds"):
+        way_of(Fake(None), box, PHRASES, seconds=0)
     assert way_of(Fake(None), gym.spaces.Discrete(3, start=1), (), solver="categorical").space.allowed == (1, 2, 3)
     with pytest.raises(BadOption, match="frames of a plan"):
         way_of(Fake(None), box, PHRASES, horizon=2, every=4)

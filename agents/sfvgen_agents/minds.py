@@ -57,6 +57,7 @@ class LearnedMind:
         self.past = int(world.config.past)
         self.seeds = torch.arange(rows, dtype=torch.int64) + seed
         self.memory: Memory | None = None if memory is None else start(world, memory, rows=rows)
+        self._merged: tuple[Memory, WorldModel] | None = None
 
     def begin(self, rows: Rows) -> None:
         """Forgets."""
@@ -77,7 +78,7 @@ class LearnedMind:
         """One episode's memory is merged into the weights, several are factors beside them."""
         world, factors = self.world, None
         if self.memory is not None and self.memory.rows == 1:
-            world = merged(world, self.memory)
+            world = self._remembering(self.memory)
         elif self.memory is not None:
             factors = self.memory.factors
         return Dreaming(world, factors, self.body, self.camera, SamplerConfig(steps), self.seeds)
@@ -109,6 +110,12 @@ class LearnedMind:
         with torch.no_grad():
             encoded: torch.Tensor = self.world.codec.encode(torch.as_tensor(images, device=self._device())[:, None])
         return encoded[:, 0]
+
+    def _remembering(self, memory: Memory) -> WorldModel:
+        """The world with this memory in its weights; made once for all plans until something else is remembered."""
+        if self._merged is None or self._merged[0] is not memory:
+            self._merged = memory, merged(self.world, memory)
+        return self._merged[1]
 
     def _device(self) -> torch.device:
         return next(self.world.parameters()).device

@@ -1,6 +1,7 @@
 """Planning agents by what a user calls their parts: `sfvgen eval agent=planner`, `sfvgen plan solver=mppi`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,24 +55,31 @@ def way_of(
     *,
     solver: str = "icem",
     budget: str = "small",
+    seconds: float | None = None,
+    steps: int | None = None,
     horizon: int = 16,
     every: int = 4,
     objective: str = "reward",
     clip: str | None = None,
 ) -> Way:
-    """A way of planning in a body's actions, or (categorical, beam) in its phrases."""
-    wanted, chosen = objective_of(objective, mind, clip), solver_of(solver)
+    """A way of planning in a body's actions, or (categorical, beam) in its phrases.
+
+    `seconds` and `steps` (of denoising, in a round) take the place of what the budget says.
+    """
+    wanted, chosen, spent = objective_of(objective, mind, clip), solver_of(solver), budget_of(budget)
+    spent = spent if seconds is None else replace(spent, seconds=seconds)
+    spent = spent if steps is None else replace(spent, denoising_steps=steps)
     if isinstance(action_space, spaces.Discrete):
         space = Space.discrete(int(action_space.n), horizon, int(action_space.start))
-        return Way(wanted, space, chosen, budget_of(budget), every)
+        return Way(wanted, space, chosen, spent, every)
     if solver in OVER_WORDS:
         chunks = -(-horizon // FRAMES_PER_CHUNK)
         space = Space.phrases(len(phrases), chunks)
-        return Way(wanted, space, chosen, budget_of(budget), FRAMES_PER_CHUNK, Grammar(phrases), phrases)
+        return Way(wanted, space, chosen, spent, FRAMES_PER_CHUNK, Grammar(phrases), phrases)
     if not isinstance(action_space, spaces.Box):
         raise BadOption(f"actions {action_space}", "a Box or Discrete space", "Wrap the environment.")
     low, high = np.asarray(action_space.low, float), np.asarray(action_space.high, float)
-    return Way(wanted, Space.box(low.tolist(), high.tolist(), horizon), chosen, budget_of(budget), every)
+    return Way(wanted, Space.box(low.tolist(), high.tolist(), horizon), chosen, spent, every)
 
 
 def planner_agent(

@@ -38,6 +38,8 @@ class PlanConfig:
     memory: str | None = None
     solver: str = "icem"
     budget: str = "small"
+    seconds: float | None = None
+    steps: int | None = None
     horizon: int = 16
     every: int = 4
     objective: str = "reward"
@@ -118,6 +120,8 @@ def play_one(config: PlanConfig, spec: EpisodeSpec) -> Played:
         clip=config.clip,
         solver=config.solver,
         budget=config.budget,
+        seconds=config.seconds,
+        steps=config.steps,
     )
     env = spec.make(size=config.size)
     try:

@@ -74,6 +74,10 @@ class Thinking:
     clip: str | None = None
     solver: str = "icem"
     budget: str = "small"
+    seconds: float | None = None
+    """the most a plan may take"""
+    steps: int | None = None
+    """of denoising, in a round"""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ class Arm:
         choices: dict[str, Any] = {
             "solver": self.solver,
             "budget": self.budget,
+            "seconds": thinking.seconds,
+            "steps": thinking.steps,
             "horizon": thinking.horizon,
             "every": thinking.every,
             "objective": thinking.objective,

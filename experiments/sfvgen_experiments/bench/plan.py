@@ -107,6 +107,8 @@ def main(
     memory: str | None = None,
     solver: str = "icem",
     budget: str = "small",
+    seconds: float | None = None,
+    steps: int | None = None,
     horizon: int = 16,
     every: int = 4,
     objective: str = "reward",
@@ -123,7 +125,7 @@ def main(
         raise BadOption(
             f"{least} to {most} episodes of {list(agents)}", "two or more, each agent once", "Means want episodes."
         )
-    thinking = Thinking(world, memory, horizon, every, objective, clip, solver, budget)
+    thinking = Thinking(world, memory, horizon, every, objective, clip, solver, budget, seconds, steps)
     contest = Contest(thinking, length, size, seed)
     arms = [Arm.parse(name, thinking) for name in agents]
     wanted = [Bar.parse(text, agents) for text in bars]
