@@ -1,5 +1,6 @@
 """What a dream refuses, by name, and that nothing has happened then."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,8 @@ def test_a_world_trained_for_another_body() -> None:
     other = type(ARM)("reach", size=2, low=(-1.0,) * 2, high=(1.0,) * 2, pose_size=14, cameras={"fixed": 38.0})
     with pytest.raises(BadOption, match="actions of size 2"):
         DreamVectorEnv("reach", world=tiny_world(body=other))
+    with pytest.raises(BadOption, match="2 frames an action"):
+        DreamVectorEnv("reach", world=tiny_world(body=replace(ARM, frames_per_action=2)))
 
 
 @pytest.mark.parametrize(

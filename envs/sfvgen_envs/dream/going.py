@@ -98,7 +98,7 @@ def nothing(dream: Dream, rows: int) -> DreamState:
         over=torch.ones(rows, dtype=torch.bool, device=device),
         memory=memory,
         shown=shown,
-        told=(Told(),) * rows,
+        told=Told(np.full(rows, "", object)),
         random=(),
     )
 
@@ -113,10 +113,8 @@ def entered(
     elapsed = torch.tensor([start.elapsed for start in starts], device=rows.device)
     zero = torch.zeros_like(rows)
     state = replace(state, elapsed=placed(state.elapsed, rows, elapsed), chunks=placed(state.chunks, rows, zero))
-    told = list(state.told)
-    for row, start in zip(rows.tolist(), starts, strict=True):
-        told[row] = Told(start.instruction, start.goal)
-    state = replace(state, told=tuple(told), memory=_begun(state, rows, gone, seeds, memory))
+    told = state.told.put(rows.tolist(), [one.instruction for one in starts], [one.goal for one in starts])
+    state = replace(state, told=told, memory=_begun(state, rows, gone, seeds, memory))
     # Starts of one length are encoded together.
     for frames in sorted({len(start.pixels) for start in starts}):
         some = [number for number, start in enumerate(starts) if len(start.pixels) == frames]

@@ -66,6 +66,10 @@ def imitated(task: Task[Any, Any], world: WorldModel) -> Imitated:
             f"actions of size {action.shape[0]}, poses of {found[2]}, camera {task.camera!r}, pictures of {task.size}",
             "Load a world trained for this task and camera.",
         )
+    if body.frames_per_action != 1:
+        raise BadOption(
+            f"a world of {body.frames_per_action} frames an action", "1, as in every task", "Train on frames of steps."
+        )
     return Imitated(
         name, task.camera, task.horizon, picture, observed["pose"], action, float(task.metadata["render_fps"])
     )

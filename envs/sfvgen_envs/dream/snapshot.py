@@ -6,6 +6,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -54,10 +55,9 @@ def save(snapshot: DreamState, path: Path | str) -> None:
     """One file."""
     tensors: Tensors = {name: getattr(snapshot, name) for name in ROWS}
     told: dict[str, Any] = {"version": VERSION, "world": snapshot.world, "random": list(snapshot.random)}
-    told["instructions"] = [one.instruction for one in snapshot.told]
-    for row, one in enumerate(snapshot.told):
-        if one.goal is not None:
-            tensors[f"goal/{row}"] = torch.from_numpy(one.goal)
+    told["instructions"] = snapshot.told.instruction.tolist()
+    if snapshot.told.goal is not None and snapshot.told.shows is not None:
+        tensors |= {"goal": torch.from_numpy(snapshot.told.goal), "shows": torch.from_numpy(snapshot.told.shows)}
     shown = {field.name: getattr(snapshot.shown, field.name) for field in fields(Shown)}
     tensors |= {f"shown/{name}": value for name, value in shown.items() if value is not None}
     told["texts"] = _put_facts(tensors, "facts", snapshot.facts)
@@ -88,7 +88,7 @@ def load(path: Path | str, device: torch.device | str = "cpu") -> DreamState:
 
 
 def _state(tensors: Tensors, told: Mapping[str, Any]) -> DreamState:
-    goals = {int(name[5:]): value.cpu().numpy() for name, value in tensors.items() if name.startswith("goal/")}
+    goal, shows = (tensors[name].cpu().numpy() if name in tensors else None for name in ("goal", "shows"))
     memory = None if told["memory"] is None else _memory(tensors, told["memory"])
     state = DreamState(
         **{name: tensors[name] for name in ROWS},
@@ -97,7 +97,7 @@ def _state(tensors: Tensors, told: Mapping[str, Any]) -> DreamState:
         parts=(),
         memory=memory,
         shown=Shown(*(tensors.get(f"shown/{field.name}") for field in fields(Shown))),
-        told=tuple(Told(text, goals.get(row)) for row, text in enumerate(told["instructions"])),
+        told=Told(np.array(told["instructions"], object), goal, shows),
         random=tuple(told["random"]),
     )
     parts = (_part(tensors, f"part{number}", one, state) for number, one in enumerate(told["parts"]))

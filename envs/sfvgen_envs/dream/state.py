@@ -4,9 +4,11 @@ A row's frames are in two places: up to its last chunk boundary in the history, 
 chunk it is in. Rows that are equally far in a chunk, and began it together, are dreamt together: a *part*.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -21,10 +23,34 @@ Random = dict[str, Any]
 
 @dataclass(frozen=True)
 class Told:
-    """What an agent is told of one row's episode when it begins."""
+    """What an agent is told of B rows' episodes when they begin."""
 
-    instruction: str = ""
-    goal: NDArray[Any] | None = None
+    instruction: NDArray[np.object_]
+    """str [B]"""
+    goal: NDArray[np.uint8] | None = None
+    """[B, h, w, 3], where any row has one"""
+    shows: NDArray[np.bool_] | None = None
+    """[B]: which rows have a goal that may be shown"""
+
+    def put(self, rows: Sequence[int], instructions: Sequence[str], goals: Sequence[NDArray[Any] | None]) -> "Told":
+        """With what these rows are told now."""
+        instruction = self.instruction.copy()
+        instruction[list(rows)] = instructions
+        shape = next((goal.shape for goal in goals if goal is not None), None)
+        if self.goal is None and shape is None:
+            return Told(instruction)
+        many = len(instruction)
+        goal = np.zeros((many, *shape), np.uint8) if self.goal is None else self.goal.copy()  # type: ignore[misc]
+        shows = np.zeros(many, bool) if self.shows is None else self.shows.copy()
+        for row, one in zip(rows, goals, strict=True):
+            shows[row] = one is not None
+            goal[row] = 0 if one is None else one
+        return Told(instruction, goal, shows)
+
+    def repeat(self, times: int) -> "Told":
+        """Every row so many times in a row."""
+        values = (self.instruction, self.goal, self.shows)
+        return Told(*(None if value is None else value.repeat(times, 0) for value in values))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -85,7 +111,7 @@ class DreamState:
     memory: Memory | None
     """of M rows: row i of B is under memory i // (B / M), so that forks share one until they write"""
     shown: Shown
-    told: tuple[Told, ...]
+    told: Told
     random: tuple[Random, ...]
     """of each row's generator, which draws starts and seeds; only a snapshot holds it"""
 
@@ -120,8 +146,7 @@ class DreamState:
         names = ("latents", "length", "seeds", "elapsed", "chunks", "over")
         forked = {name: repeated(getattr(self, name)) for name in names}
         shown = Shown(*(repeated(getattr(self.shown, field.name)) for field in fields(Shown)))
-        told = tuple(one for one in self.told for _ in range(times))
-        state = replace(self, **forked, facts=self.facts.repeat(times), shown=shown, told=told)
+        state = replace(self, **forked, facts=self.facts.repeat(times), shown=shown, told=self.told.repeat(times))
         state = replace(state, parts=tuple(part(one) for one in self.parts))
         return state if seeds is None else replace(state, seeds=seeds)
 

@@ -1,6 +1,6 @@
 """What is handed out of a dream: observations and infos as Gymnasium's vector environments have them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -34,14 +34,11 @@ def observation(shown: Shown, out: Out) -> dict[str, Any]:
     return {key: out(value) for key, value in found if value is not None}
 
 
-def info(told: Sequence[Told], predicted: Mapping[str, Tensor], mask: Mask, out: Out) -> dict[str, Any]:
+def info(told: Told, predicted: Mapping[str, Tensor], mask: Mask, out: Out) -> dict[str, Any]:
     """An array a key, and under `_key` of which rows it holds; `predicted` are tensors [B, ...]."""
-    found: dict[str, Any] = {"instruction": np.array([one.instruction for one in told], object)}
-    found["_instruction"] = mask.copy()
-    goals = [one.goal for one in told]
-    if (shape := next((goal.shape for goal in goals if goal is not None), None)) is not None:
-        found["goal"] = np.stack([np.zeros(shape, np.uint8) if goal is None else goal for goal in goals])
-        found["_goal"] = mask & np.array([goal is not None for goal in goals])
+    found: dict[str, Any] = {"instruction": told.instruction.copy(), "_instruction": mask.copy()}
+    if told.goal is not None and told.shows is not None:
+        found["goal"], found["_goal"] = told.goal.copy(), mask & told.shows
     for key, value in predicted.items():
         found[key], found[f"_{key}"] = out(value.float()), mask.copy()
     return found
