@@ -98,6 +98,18 @@ def test_a_turned_camera_sees_the_last_frame_shifted() -> None:
     assert bool((still.inside[:, 0, 0, :, :6] == 1).all())
 
 
+def test_what_is_worn_stays_in_its_place_and_is_softer() -> None:
+    one, latents = carry(), random(3, 2, 12, 6, 6)
+    way = torch.tensor([[0.0, 0.0], [0.4, -0.3], [1.0, 0.0]]).double()
+    worn = one.worn(latents, way)
+    assert torch.equal(worn[0], latents[0])
+    before, after = (one._unfolded(part.flatten(0, 1)) for part in (latents[1:], worn[1:]))
+    rough = [picture[:2].diff(dim=-1).square().mean() for picture in (before, after)]
+    assert rough[1] < 0.8 * rough[0]
+    assert (before[:2] * after[:2]).mean() > 0.8 * (after[:2].square().mean() * before[:2].square().mean()).sqrt()
+    torch.testing.assert_close(after[2:, ..., 1:-1], before[2:, ..., 1:-1], msg="by whole pixels nothing is lost")
+
+
 def test_the_last_clean_frame_of_each_row_is_found() -> None:
     latents = random(3, 5, 2, 4, 4)
     level = torch.tensor([[0, 0, 0.5, 0.5, 0.5], [0, 0.1, 0, 0.5, 0.5], [0.3, 0, 0, 0, 0]]).double()

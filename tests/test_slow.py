@@ -14,7 +14,7 @@ from sfvgen_planner.learning.run import Run, RunConfig, Step
 from sfvgen_planner.learning.slow import STILL, Batch, SlowConfig, SlowLoss, draw_batch, frames_of, train_world
 from sfvgen_planner.world.model import WorldModel
 
-CONFIG = SlowConfig(batch=4)
+CONFIG = SlowConfig(batch=4, worn=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +218,17 @@ def test_bad_settings_are_refused(sets: list[LatentSet], tmp_path: Path) -> None
         draw_batch([short], tiny_world().encoder.layout, frame_by_frame, (0, 0, 0))
     with pytest.raises(BadOption, match="at least one step"):
         Run(tiny_world(), RunConfig(steps=0), tmp_path, Accelerator(cpu=True))
+
+
+def test_every_second_past_is_as_soft_as_a_dreams(sets: list[LatentSet]) -> None:
+    """Dreams of a moving camera once lost nine tenths of their sharpness in eight chunks."""
+    world, config = tiny_world(process="clean"), SlowConfig(batch=64, past=2, whole=0.0)
+    batch = draw_batch(sets, world.encoder.layout, config, (0, 1, 0))
+    worn = (batch.wear != 0).any(-1)
+    assert 16 < int(worn.sum()) < 48
+    assert batch.wear.abs().max() <= 0.5
+    given = SlowLoss(world, 0.1)._given(batch)
+    untouched = batch.latents + batch.disturbance
+    assert torch.equal(given[~worn], untouched[~worn])
+    assert torch.equal(given[:, batch.past :], untouched[:, batch.past :])
+    assert not torch.equal(given[worn], untouched[worn])

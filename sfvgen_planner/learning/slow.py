@@ -24,7 +24,7 @@ from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.pose_head import pose_loss
 from sfvgen_planner.world.schedule import draw_levels
 
-WRITING = DropRates(action=1.0, text=1.0)
+WRITING = DropRates(action=1.0, text=1.0, pose=0.0, wholly=0.0)
 """What is withheld where a memory is written: what was done, not where one looked, for that is the memory's key."""
 MOTION_DROP = DropRates(text=0.5, pose=0.0, past=0.5, wholly=0.0)
 """Who foresees poses is told actions or words, and nothing of the past."""
@@ -51,6 +51,8 @@ class SlowConfig:
     drop: DropRates = field(default_factory=DropRates)
     blur: float = 0.05
     """the past is disturbed by up to so much noise: dreams continue dreams, which are never quite clean"""
+    worn: float = 0.5
+    """share of rows whose past is as soft as what was carried along before"""
     heads: float = 0.1
     """weight of each head's loss"""
     ways: int = 8
@@ -85,6 +87,8 @@ class Batch:
     """float [R, T, C, h, w]"""
     disturbance: Tensor
     """float [R, T, C, h, w]; 0 in the new frames"""
+    wear: Tensor
+    """float [R, 2]: pixels that the past was carried there and back by; 0 where it is as sharp as ever"""
     motion: Facts
     """of other, longer windows: what the pose head learns from"""
 
@@ -115,6 +119,8 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         torch.randn(latents.shape, generator=draw) * config.blur * torch.rand(rows, 1, 1, 1, 1, generator=draw)
     )
     disturbance[:, past:] = 0
+    worn = torch.rand(rows, 1, generator=draw) < config.worn
+    wear = (torch.rand(rows, 2, generator=draw) - 0.5) * worn
     return Batch(
         latents,
         drop(truth, config.drop if past else WRITING, draw, past),
@@ -126,6 +132,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         level,
         noise,
         disturbance,
+        wear,
         drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
     )
 
@@ -161,13 +168,21 @@ class SlowLoss(nn.Module):
             with torch.autocast(batch.latents.device.type, enabled=False):
                 poses = self._poses(batch.motion)
             return poses, {"pose": float(poses.detach())}
-        noisy = process.noised(batch.latents + batch.disturbance, batch.noise, batch.level)
+        noisy = process.noised(self._given(batch), batch.noise, batch.level)
         # Half precision is for the denoiser alone: a direction or a way of 64 steps in it means nothing.
         with torch.autocast(noisy.device.type, enabled=False):
             conditions = world.conditions(batch.facts)
         answer = world.denoiser(noisy, batch.level, conditions)
         with torch.autocast(noisy.device.type, enabled=False):
             return self._judged(batch, answer, conditions)
+
+    def _given(self, batch: Batch) -> Tensor:
+        """[R, T, C, h, w] with a past as dreams have it."""
+        given, carry = batch.latents + batch.disturbance, getattr(self.world.denoiser, "carry", None)
+        if carry is None or not batch.past:
+            return given
+        with torch.no_grad():
+            return torch.cat([carry.worn(given[:, : batch.past], batch.wear), given[:, batch.past :]], 1)
 
     def _judged(self, batch: Batch, answer: Denoised, conditions: Conditions) -> tuple[Tensor, dict[str, float]]:
         world, process, past = self.world, self.world.config.process, batch.past

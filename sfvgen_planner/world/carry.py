@@ -114,6 +114,19 @@ class Carry(nn.Module):
             there = places(picture) + shift(cameras, last.camera, far)
             return Still(self._folded(_taken(picture, there)), self._inside(there, last))
 
+    def worn(self, latents: Tensor, way: Tensor) -> Tensor:
+        """Latents [R, T, C, h, w] carried by `way` [R, 2] pixels and back again: as soft as those of a dream.
+
+        Nothing is lost where the way is 0.
+        """
+        picture = self._unfolded(latents.flatten(0, 1))
+        pixels = torch.tensor([picture.shape[-1], picture.shape[-2]], device=way.device, dtype=way.dtype)
+        moved = (2 * way / pixels).repeat_interleave(latents.shape[1], 0)[:, None, None, None]
+        for there in (moved, -moved):
+            picture = _taken(picture, places(picture) + there)[:, 0]
+        worn = self._folded(picture.reshape(*latents.shape[:2], *picture.shape[1:]))
+        return torch.where((way != 0).any(-1)[:, None, None, None, None], worn, latents)
+
     def forward(
         self, tokens: Tensor, known: Tensor, noisy: Tensor, still: Still, last: Last, cameras: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -189,7 +202,8 @@ def zeroed(layer: Layer) -> Layer:
 
 def _taken(picture: Tensor, there: Tensor) -> Tensor:
     """[R, T, F, H, W] of pictures [R, F, H, W] at places [R, T, H, W, 2]; beyond the edge there is more of the edge."""
-    taken = F.grid_sample(picture, there.flatten(1, 2), padding_mode="border", align_corners=False)
+    # What is seen of a moving camera is resampled chunk after chunk: between four pixels alone it would soon be a blur.
+    taken = F.grid_sample(picture, there.flatten(1, 2), "bicubic", padding_mode="border", align_corners=False)
     rows, frames, height, width, _ = there.shape
     return taken.reshape(rows, -1, frames, height, width).transpose(1, 2)
 

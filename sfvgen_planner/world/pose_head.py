@@ -37,8 +37,8 @@ class PoseConfig:
 
 
 class PoseHead(nn.Module):
-    """A straight way from the last step, senses and action to the next step and senses, each body's own, and a recurrent
-    model of what that leaves undone. It watches the past steps go by, then goes on with its own.
+    """A straight way from the last step, senses and action to the next, each body's own, and a recurrent model of what
+    that leaves undone. It watches the past steps go by, then goes on with its own.
 
     Frame k is a function of the past and of what happens into frames up to k. It sees steps and senses, not where the
     camera is: turn or move the whole world, and what it foresees turns and moves along. Only a camera on a tripod is
@@ -96,7 +96,7 @@ class PoseHead(nn.Module):
         poses = stilled(truth.poses, truth.poses_known).double()
         known = truth.poses_known[:, :-2] & truth.poses_known[:, 1:-1] & truth.poses_known[:, 2:]
         steps = step_between(poses[:, :-1], poses[:, 1:])
-        for number in truth.embodiment.unique().tolist():
+        for number in sorted(set(truth.embodiment.tolist())):
             mine = known & (truth.embodiment == number)[:, None]
             if self.straight[number].any() or not mine.any():
                 continue
