@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -21,7 +22,7 @@ from sfvgen_planner.data.video import read_video
 from sfvgen_planner.errors import BadOption, UnknownName
 from sfvgen_planner.planning import BeamSearch, Budget, Planner, Space
 from sfvgen_planner.planning.objectives import Reward
-from sfvgen_planner.types import Context
+from sfvgen_planner.types import Actions, Context
 
 
 def row(agent: str, index: int, success: bool) -> Row:
@@ -84,6 +85,20 @@ def test_words_are_translated_into_what_the_body_makes_of_them() -> None:
     rewards = [env.step(action.astype(float))[1] for action in mind.translate(context, plan)[0]]
     assert np.allclose(rewards, plan.rollout.rewards[0, 0], atol=1e-5)
     assert "ball" in phrases[int(plan.actions.values[0, 0, 0])]
+
+
+def test_a_plan_in_words_that_solves_the_task_is_translated_up_to_there() -> None:
+    """The simulator goes on no further than its episode, and is as it was."""
+    env = gym.make("sfvgen_envs:sfvgen/Reach-v0", size=16, length="short")
+    _, info = env.reset(seed=1)
+    task: Any = env.unwrapped
+    number = task.phrases.index(info["instruction"])
+    mind, before = OracleMind(env), task.get_state().physics.copy()
+    plan: Any = SimpleNamespace(actions=Actions("phrase", np.array([[[number] * 4]])))
+    actions = mind.translate(None, plan)[0]  # type: ignore[arg-type]
+    assert np.array_equal(task.get_state().physics, before)
+    ended = [any(env.step(action.astype(float))[2:4]) for action in actions[: int(np.argmax(~actions.any(1)))]]
+    assert ended == [False] * (len(ended) - 1) + [True]
 
 
 @pytest.mark.parametrize("task", sfvgen_envs.TASKS)

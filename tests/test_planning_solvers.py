@@ -154,6 +154,21 @@ def test_more_rounds_are_better_than_one(solver: Solver) -> None:
     assert score(6) > score(1) + 0.1
 
 
+@pytest.mark.parametrize("solver", [CEM(momentum=0), ICEM(momentum=0), MPPI()], ids=["cem", "icem", "mppi"])
+def test_where_nothing_pays_nothing_is_learned_and_one_find_is_enough(solver: Solver) -> None:
+    """Rare rewards: of equally worthless candidates the first few are no elite."""
+    state, draw = solver.begin(SQUARE, 1), Noise(np.array([0]), 0, 1)
+    values = solver.propose(SQUARE, state, 32, draw)
+    flat = np.zeros(values.shape[:2])
+    still = solver.improve(SQUARE, state, values, flat)
+    assert np.array_equal(still.mean, state.mean)
+    assert np.array_equal(still.spread, state.spread)
+    flat[0, 9] = 1.0
+    found = solver.improve(SQUARE, state, values, flat)
+    assert np.allclose(found.mean[0], values[0, 9])
+    assert (found.spread > 0.5 * state.spread).all(), "one find is not the end of the search"
+
+
 def test_icem_needs_half_the_candidates_of_shooting() -> None:
     """For an equal score on the bowl, sixteen numbers wide: the reason it is the default."""
     space, bottom = Space.box((-1.0, -1.0), (1.0, 1.0), 8), np.array([[0.5, -0.5]])

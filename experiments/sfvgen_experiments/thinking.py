@@ -45,14 +45,16 @@ class OracleMind:
     def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
         """What the body makes of the phrases."""
         task: Any = self.env.unwrapped
-        state, actions = task.get_state(), []
-        for word in np.asarray(plan.actions.values)[0, 0]:
-            task.say(task.phrases[int(word)])
-            for _ in range(FRAMES_PER_CHUNK):
-                actions.append(np.asarray(task.obey(), np.float32))
-                task.tick(actions[-1])
+        state, words = task.get_state(), np.asarray(plan.actions.values)[0, 0]
+        actions = np.zeros((len(words) * FRAMES_PER_CHUNK, task.action_size), np.float32)
+        for step in range(len(actions)):
+            if step % FRAMES_PER_CHUNK == 0:
+                task.say(task.phrases[int(words[step // FRAMES_PER_CHUNK])])
+            actions[step] = task.obey()
+            if any(task.tick(actions[step])[1:]):
+                break
         task.set_state(state)
-        return np.stack(actions)[None]
+        return actions[None]
 
     def picture(self, plan: Plan) -> NDArray[np.uint8]:
         """Drawn anew, because candidates are not."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.planning.cem import elite_count
+from sfvgen_planner.planning.cem import elites_of
 from sfvgen_planner.planning.noise import Noise
-from sfvgen_planner.planning.solver import Values, at, best, moved
+from sfvgen_planner.planning.solver import Values, at, moved
 from sfvgen_planner.planning.space import Floats, Space
 
 
@@ -54,8 +54,8 @@ class CategoricalCEM:
     def improve(self, space: Space, state: Chances, values: Values, scores: Floats) -> Chances:
         """Chances of the elites' ids."""
         count = len(space.allowed)
-        chosen = best(scores, elite_count(values.shape[1], self.elites))
-        there = np.isfinite(np.take_along_axis(scores, chosen, 1))[..., None, None]
+        chosen, counts = elites_of(scores, self.elites)
+        there = counts[..., None, None]
         seen = (np.eye(count)[at(values, chosen)] * there).sum(1) / np.maximum(there.sum(1), 1)
         mixed = self.momentum * state.chance + (1 - self.momentum) * seen
         mixed = (1 - self.least) * mixed + self.least / count

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.planning.noise import Noise, coloured
@@ -112,15 +113,28 @@ def elite_count(candidates: int, share: float) -> int:
     return min(candidates, max(2, round(share * candidates)))
 
 
+def elites_of(scores: Floats, share: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """[B, K] the best places, and which of them count: where rewards are rare most candidates are equally worthless,
+    and who is no better than the middle one would only teach the order of the list."""
+    chosen = best(scores, elite_count(scores.shape[1], share))
+    there = np.isfinite(scores)
+    middle = np.array(
+        [np.median(row[finite]) if finite.any() else np.inf for row, finite in zip(scores, there, strict=True)]
+    )
+    return chosen, np.take_along_axis(scores, chosen, 1) > middle[:, None]
+
+
 def fitted(
     space: Space, state: Gaussian, values: Values, scores: Floats, share: float, momentum: float, least: float
 ) -> Gaussian:
-    """The Gaussian of the elites; a row whose candidates were all dropped stays as it was."""
-    chosen = best(scores, elite_count(values.shape[1], share))
-    there = np.isfinite(np.take_along_axis(scores, chosen, 1))[..., None, None]
+    """The Gaussian of the elites; where there are fewer than wanted, spread stays; without any, all stays."""
+    chosen, counts = elites_of(scores, share)
+    there = counts[..., None, None]
     elites, count = at(values, chosen), np.maximum(there.sum(1), 1)
     mean = (elites * there).sum(1) / count
     spread = np.sqrt((np.square(elites - mean[:, None]) * there).sum(1) / count)
+    sure = there.mean(1)
+    spread = sure * spread + (1 - sure) * state.spread
     mean = momentum * state.mean + (1 - momentum) * mean
     spread = np.maximum(momentum * state.spread + (1 - momentum) * spread, least * space.half)
     found = there.any(1)

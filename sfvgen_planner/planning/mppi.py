@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.planning.cem import elite_count
+from sfvgen_planner.planning.cem import elites_of
 from sfvgen_planner.planning.noise import Noise, coloured
-from sfvgen_planner.planning.solver import Gaussian, Values, at, best, moved, unknown
+from sfvgen_planner.planning.solver import Gaussian, Values, at, moved, unknown
 from sfvgen_planner.planning.space import Floats, Space
 
 
@@ -49,12 +49,12 @@ class MPPI:
 
     def improve(self, space: Space, state: Gaussian, values: Values, scores: Floats) -> Gaussian:
         """The weighted mean; a row whose candidates were all dropped stays as it was."""
-        chosen = best(scores, elite_count(values.shape[1], self.elites))
-        weights = softened(np.take_along_axis(scores, chosen, 1), self.temperature)
-        found = weights.sum(1) > 0
+        chosen, counts = elites_of(scores, self.elites)
+        weights = softened(np.where(counts, np.take_along_axis(scores, chosen, 1), -np.inf), self.temperature)
+        found = (weights.sum(1) > 0)[:, None, None]
         mean = np.einsum("bn,bnha->bha", weights, at(values, chosen))
-        mean = np.where(found[:, None, None], mean, state.mean)
-        return replace(state, mean=mean, spread=self.shrink * state.spread)
+        spread = np.where(found, self.shrink * state.spread, state.spread)
+        return replace(state, mean=np.where(found, mean, state.mean), spread=spread)
 
     def answer(self, space: Space, state: Gaussian) -> Values | None:
         """The mean."""

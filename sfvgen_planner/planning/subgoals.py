@@ -26,7 +26,11 @@ ARM = r"^(wait|move (away|closer|left|right|up|down)( a little)?)$"
 CAR = r"^(drive|steer|stop)"
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"move the gripper (home|to the \w+ \w+)", (r"^move the gripper {0}$",)),
-    (r"push the (\w+) cube onto the disc", (r"^close the gripper$", ARM)),
+    (
+        # Pushed from within: open fingers around the cube take it along.
+        r"push the (\w+) cube onto the disc",
+        (r"^open the gripper$", *[r"^move the gripper to the {0} cube$"] * 2, ARM),
+    ),
     (
         r"put the (\w+) cube into the box",
         (
