@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench camera": ("sfvgen_experiments.bench.camera:main", "measure how fast the ray camera draws"),
     "bench tasks": ("sfvgen_experiments.bench.tasks:main", "measure how many steps a second each task makes"),
     "bench memory_need": ("sfvgen_experiments.bench.memory_need:main", "show that the memory tasks need memory"),
+    "bench memory": ("sfvgen_experiments.bench.memory:main", "measure what memories recall of real tasks"),
     "bench memory_rows": ("sfvgen_experiments.bench.memory_rows:main", "measure writing many memories at once"),
     "bench slow": ("sfvgen_experiments.bench.slow:main", "measure the slow world on held-out windows"),
     "bench drift": ("sfvgen_experiments.bench.drift:main", "measure how far foreseen poses drift"),

@@ -102,16 +102,20 @@ class WorldModel(nn.Module):
         sampler: SamplerConfig,
         memory: LowRank | None = None,
         first: int = 0,
+        foreseen: bool = True,
     ) -> Dreamt:
         """T frames after `past` [R, Tp, C, h, w], chunk by chunk, never leaving latent space.
 
         `known` [R, Tp] and `new` [R * N, T] say what happens into each frame; `seeds` int64 [R * N] key the noise, and
         `first` is the number of the first new frame in its episode: a dream goes on the same whatever it is cut into.
+        Poses in `new` count for nothing unless `foreseen` is False: then they are how it was.
         """
         chunks: list[Dreamt] = []
         times = new.rows // known.rows
         for start in range(0, new.frames, FRAMES_PER_CHUNK):
-            facts = foresee(self.encoder, self.pose_head, known, new[start : start + FRAMES_PER_CHUNK])
+            facts = new[start : start + FRAMES_PER_CHUNK]
+            if foreseen:
+                facts = foresee(self.encoder, self.pose_head, known, facts)
             chunk = self._chunk(past, known, facts, seeds, first + start, sampler, memory)
             chunks.append(chunk)
             past = torch.cat([past.repeat_interleave(times, 0), chunk.latents], 1)[:, -self.config.past :]
