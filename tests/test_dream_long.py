@@ -9,7 +9,7 @@ from dream_fakes import arm_world, dreams, ending, remembering
 
 from sfvgen_envs.dream import DreamConfig
 
-ROWS, STEPS = 100, 20_000
+ROWS, STEPS = 16, 20_000
 
 
 def resident() -> int:
@@ -27,10 +27,11 @@ def test_twenty_thousand_steps_with_resets_take_no_more_memory(config: DreamConf
     for number in range(STEPS // ROWS):
         _, _, terminated, truncated, _ = rows.step(draw.uniform(-1, 1, (ROWS, 4)))
         ends += int((terminated | truncated).sum())
-        if number % 5 == 0:
+        if number % 25 == 0:
             sizes.append(resident())
     assert ends > 300
     assert len(rows.state.parts) <= 16
+    # In the first half libraries still meet batch sizes for the first time, and keep what they prepared for them.
     half = len(sizes) // 2
-    grown = max(sizes[half:]) - max(sizes[:half])
-    assert grown < 2 * 2**20, f"{grown / 2**20:.1f} MB more in the second half"
+    grown = max(sizes[half:]) / max(sizes[:half]) - 1
+    assert grown < 0.005, f"{grown:.2%} more in the second half"

@@ -1,5 +1,8 @@
 """Gymnasium's own wrappers over dreams, of one row and of several."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,3 +131,13 @@ def test_observations_of_one_picture_go_through_a_stack() -> None:
     first = observation["pixels"][-1]
     observation, *_ = env.step(np.zeros(4, np.float32))
     np.testing.assert_array_equal(observation["pixels"][1], first)
+
+
+@pytest.mark.slow
+def test_python_blocks_of_the_page_run(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs/dream.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "(64, 64, 3) move the gripper to the" in done.stdout
+    assert "(32, 12)" in done.stdout
