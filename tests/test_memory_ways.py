@@ -9,9 +9,10 @@ import torch
 from memory_fakes import SMALL, seen, world_of
 from torch import Tensor
 
-from sfvgen_planner.errors import BadMemory, UnknownName
-from sfvgen_planner.memory import Memory, MemoryConfig, load, remember, save, start
+from sfvgen_planner.errors import BadMemory, BadOption, UnknownName
+from sfvgen_planner.memory import PRESETS, Memory, MemoryConfig, load, remember, save, start
 from sfvgen_planner.memory.adam import Trained
+from sfvgen_planner.memory.remember import drawn
 
 FREE = replace(SMALL, clip=inf, bound=inf, rise=inf, replay=0)
 
@@ -80,3 +81,43 @@ def test_gradients_go_through_the_steps(optimiser: str) -> None:
     more, less = (float(written(torch.tensor(by, dtype=torch.float64)).detach()) for by in (1e-5, -1e-5))
     assert float(slope) == pytest.approx((more - less) / 2e-5, rel=1e-4)
     assert slope != 0
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_every_preset_can_be_written(preset: str) -> None:
+    world = world_of()
+    window = seen(world, 1)
+    begun = start(world, replace(PRESETS[preset], draws=1, updates=2), 1)
+    after = remember(world, begun, window, [window])
+    assert after.version != begun.version
+    assert int(after.trained.steps) == 2
+
+
+def test_mixed_replay_is_in_every_update_and_pure_replay_in_every_other() -> None:
+    world, now = world_of(), 3
+    window = seen(world, 2)
+    pure, mixed = (
+        drawn(start(world, replace(SMALL, updates=4, draws=4, replay=2, mixed=mixed), 2), window, [window] * now).pick
+        for mixed in (False, True)
+    )
+    assert (pure == now).float().mean(2).tolist() == [[1, 0, 1, 0]] * 2
+    assert (mixed == now).float().mean(2).tolist() == [[0.5] * 4] * 2
+
+
+def test_mixed_replay_of_the_same_window_is_the_window() -> None:
+    """Whichever way rows are laid out, equal windows are equal."""
+    world, config = world_of(), replace(FREE, updates=2, draws=4, replay=2)
+    window = seen(world, 2)
+    begun = start(world, replace(config, mixed=True), 2, seeds=torch.tensor([1, 2]))
+    plain = replace(begun, config=replace(config, replay=0))
+    other = remember(world, begun, window, [window])
+    for name, value in remember(world, plain, window).trained.weights.items():
+        torch.testing.assert_close(value, other.trained.weights[name], rtol=1e-9, atol=1e-12)
+
+
+def test_a_rate_that_cools_falls_evenly() -> None:
+    config = replace(SMALL, rate=0.1, updates=5, cool=0.8)
+    assert [config.rate_at(update) for update in range(5)] == pytest.approx([0.1, 0.08, 0.06, 0.04, 0.02])
+    assert replace(config, updates=1).rate_at(0) == 0.1
+    with pytest.raises(BadOption, match="cool"):
+        replace(config, cool=1.0)

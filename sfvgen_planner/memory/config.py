@@ -13,6 +13,7 @@ VARIANTS = ("full", "original", "global", "frame", "off")
 KINDS = {
     "attention": r"blocks\.\d+\.[qkvo]|.*\.attn\d\.to_(q|k|v|out\.0)",
     "mlp": r"blocks\.\d+\.(up|down)|.*\.ff\.net\.(0\.proj|2)",
+    "address": r"address",
     "convolution": r".*\.resnets\.\d+\.conv\d",
     "temporal_convolution": r".*\.temp_convs\.\d+\.conv\d\.\d",
 }
@@ -96,4 +97,14 @@ PAPER = MemoryConfig(
     rise=inf,
 )
 """One Adam step a chunk, on the whole window, without action or address."""
-PRESETS = {"default": DEFAULT, "paper": PAPER}
+RECALL = MemoryConfig(
+    modules=("attention", "mlp", "address"),
+    rank=16,
+    optimiser="muon",
+    rate=0.025,
+    cool=0.95,
+    mixed=True,
+    rise=inf,
+)
+"""What recalled most in the panorama (`sfvgen probe memory`); for causal worlds, and tried in no other world."""
+PRESETS = {"default": DEFAULT, "paper": PAPER, "recall": RECALL}
