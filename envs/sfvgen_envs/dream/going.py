@@ -7,57 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfvgen_envs.dream.config import DreamConfig
-from sfvgen_envs.dream.imitated import Imitated
+from sfvgen_envs.dream.basis import Dream, feature_size, shown_of
+from sfvgen_envs.dream.remembering import begun, factors, fresh, written
 from sfvgen_envs.dream.starts import Start
-from sfvgen_envs.dream.state import DreamState, Part, Shown, Told, facts_as, facts_of, facts_placed, in_order, placed
-from sfvgen_planner.errors import BadMemory
-from sfvgen_planner.memory import Memory, Seen, remember
-from sfvgen_planner.memory import start as start_memory
-from sfvgen_planner.memory.rows import put, repeated, take
-from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions
+from sfvgen_envs.dream.state import DreamState, Part, Shown, Told, facts_of, facts_placed, placed
+from sfvgen_planner.memory import Memory, Seen
+from sfvgen_planner.types import FRAMES_PER_CHUNK
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank
-from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.stepping import Chunk, Piece, Stepped, step
-
-
-@dataclass(frozen=True)
-class Dream:
-    """What all dreams of one environment have in common."""
-
-    world: WorldModel
-    config: DreamConfig
-    imitated: Imitated
-    identity: str
-    """of the world's slow weights"""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it is dreamt."""
-        return next(self.world.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of latents."""
-        one: Tensor = next(self.world.denoiser.parameters())
-        return one.dtype
-
-    @property
-    def kept(self) -> int:
-        """Frames of history: a chunk's past, and what may be replayed."""
-        past = self.world.config.past
-        return past + (0 if self.config.memory is None else FRAMES_PER_CHUNK * (1 + self.config.earlier))
-
-    def facts(self, poses: Tensor) -> Facts:
-        """Of frames whose poses [R, T, P] are known."""
-        one = self.imitated
-        return facts_as(Facts.of_poses(poses, self.world.encoder.layout, one.name, one.camera), self.dtype)
-
-    def happens(self, actions: Tensor) -> Facts:
-        """Of frames that actions [R, T, A] lead into."""
-        one, told = self.imitated, Actions("vector", actions[:, None])
-        return facts_as(Facts.of_actions(told, self.world.encoder.layout, one.name, one.camera), self.dtype)
 
 
 @dataclass(frozen=True)
@@ -74,7 +32,7 @@ class Made:
     success: Tensor
     terminated: Tensor
     doubt: Tensor
-    """[B, T] each, the last two but one probabilities"""
+    """[B, T] each; success and end are probabilities"""
 
 
 def nothing(dream: Dream, rows: int) -> DreamState:
@@ -83,9 +41,7 @@ def nothing(dream: Dream, rows: int) -> DreamState:
     poses = torch.zeros(rows, dream.kept, dream.imitated.pose.shape[0], device=device)
     poses[..., 3] = 1
     zeros = torch.zeros(rows, dtype=torch.int64, device=device)
-    config = dream.config.memory
-    memory = None if config is None or config.variant == "off" else start_memory(world, config, rows)
-    shown = _shown(dream, torch.zeros(rows, *world.shape, dtype=dream.dtype, device=device), poses[:, 0], None)
+    shown = shown_of(dream, torch.zeros(rows, *world.shape, dtype=dream.dtype, device=device), poses[:, 0], None)
     return DreamState(
         world=dream.identity,
         latents=torch.zeros(rows, dream.kept, *world.shape, dtype=dream.dtype, device=device),
@@ -96,7 +52,7 @@ def nothing(dream: Dream, rows: int) -> DreamState:
         elapsed=zeros,
         chunks=zeros,
         over=torch.ones(rows, dtype=torch.bool, device=device),
-        memory=memory,
+        memory=fresh(dream, rows),
         shown=shown,
         told=Told(np.full(rows, "", object)),
         random=(),
@@ -114,29 +70,12 @@ def entered(
     zero = torch.zeros_like(rows)
     state = replace(state, elapsed=placed(state.elapsed, rows, elapsed), chunks=placed(state.chunks, rows, zero))
     told = state.told.put(rows.tolist(), [one.instruction for one in starts], [one.goal for one in starts])
-    state = replace(state, told=told, memory=_begun(state, rows, gone, seeds, memory))
+    state = replace(state, told=told, memory=begun(state, rows, gone, seeds, memory))
     # Starts of one length are encoded together.
     for frames in sorted({len(start.pixels) for start in starts}):
         some = [number for number, start in enumerate(starts) if len(start.pixels) == frames]
         state = _told_past(dream, state, rows[some], [starts[number] for number in some])
     return state
-
-
-def _begun(state: DreamState, rows: Tensor, gone: Tensor, seeds: Tensor, memory: Memory | None) -> Memory | None:
-    """Memories of new episodes: as at the start, or as given."""
-    if state.memory is None:
-        return None
-    if memory is not None:
-        return put(_own(state), rows, memory)
-    fresh = _own(state).reset(gone)
-    return replace(fresh, seeds=placed(fresh.seeds, rows, seeds))
-
-
-def _own(state: DreamState) -> Memory:
-    """A memory of B rows: who writes shares no more."""
-    if state.memory is None:
-        raise BadMemory("a dream without a memory", "one to write", "Say DreamConfig(memory=...).")
-    return repeated(state.memory, state.rows // state.memory.rows)
 
 
 def _told_past(dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[Start]) -> DreamState:
@@ -150,8 +89,8 @@ def _told_past(dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[S
     state = replace(state, length=placed(state.length, rows, length))
     features = None
     if "features" in dream.config.observe:
-        features = _looked_at(dream, piece, _factors(state, rows))
-    shown = _shown(dream, latents[:, -1], poses[:, -1], features)
+        features = _looked_at(dream, piece, factors(state, rows))
+    shown = shown_of(dream, latents[:, -1], poses[:, -1], features)
     return replace(state, shown=state.shown.put(rows, shown))
 
 
@@ -166,35 +105,17 @@ def _looked_at(dream: Dream, piece: Piece, memory: LowRank | None) -> Tensor:
     return features[:, 0]
 
 
-def _shown(dream: Dream, latents: Tensor, poses: Tensor, features: Tensor | None) -> Shown:
-    """What is observed of K frames [K, C, h, w] with poses [K, P]."""
-    observe, size = dream.config.observe, dream.imitated.pose.shape[0]
-    if "features" in observe and features is None:
-        features = latents.new_zeros(len(latents), feature_size(dream.world))
-    return Shown(
-        dream.world.codec.decode(latents) if "pixels" in observe else None,
-        poses[:, :size].float() if "pose" in observe else None,
-        features.float() if features is not None and "features" in observe else None,
-    )
-
-
-def feature_size(world: WorldModel) -> int:
-    """D: what the outcome head reads beside the conditions."""
-    layer = world.outcome.read[0]
-    return int(layer.in_features) - world.encoder.width  # type: ignore[arg-type]
-
-
 def frames_shown(dream: Dream, made: Made) -> Shown:
     """What is observed of all frames made, [B, T, ...] each."""
     rows, frames = made.reward.shape
-    flat = _shown(dream, made.latents.flatten(0, 1), made.pose.flatten(0, 1), made.features.flatten(0, 1))
+    flat = shown_of(dream, made.latents.flatten(0, 1), made.pose.flatten(0, 1), made.features.flatten(0, 1))
     values = (getattr(flat, field.name) for field in fields(Shown))
     return Shown(*(None if value is None else value.unflatten(0, (rows, frames)) for value in values))
 
 
 def last_shown(dream: Dream, state: DreamState, rows: Tensor, made: Made) -> DreamState:
     """These rows now show the last frame made."""
-    seen = _shown(dream, made.latents[rows, -1], made.pose[rows, -1], made.features[rows, -1])
+    seen = shown_of(dream, made.latents[rows, -1], made.pose[rows, -1], made.features[rows, -1])
     return replace(state, shown=state.shown.put(rows, seen))
 
 
@@ -258,17 +179,8 @@ def _opened(dream: Dream, state: DreamState, rows: Tensor, ahead: int) -> list[P
 
 def _part(state: DreamState, rows: Tensor, past: int, ahead: int) -> Part:
     known = Piece(state.latents[rows, -past:], facts_of(state.facts[-past:], rows))
-    chunk = Chunk(known, state.seeds[rows], state.elapsed[rows] + ahead + 1, _factors(state, rows))
+    chunk = Chunk(known, state.seeds[rows], state.elapsed[rows] + ahead + 1, factors(state, rows))
     return Part(rows, torch.ones_like(rows, dtype=torch.bool), chunk)
-
-
-def _factors(state: DreamState, rows: Tensor) -> LowRank | None:
-    """What these rows remember, as the world takes it."""
-    if state.memory is None:
-        return None
-    if len(rows) == state.rows and in_order(rows):
-        return state.memory.factors
-    return take(state.memory, rows // (state.rows // state.memory.rows)).factors
 
 
 def _filed(state: DreamState, rows: Tensor, piece: Piece) -> DreamState:
@@ -300,23 +212,4 @@ def _closed(dream: Dream, state: DreamState, part: Part, writes: bool) -> DreamS
     some = due.nonzero()[:, 0]
     trust = latents.new_full((len(some),), dream.config.trust)
     window = Seen(latents[some], facts_of(facts, some), past, trust)
-    return _written(dream, state, rows[some], window)
-
-
-def _written(dream: Dream, state: DreamState, rows: Tensor, window: Seen) -> DreamState:
-    """These rows learn, all in one backward pass, each from its window and from earlier ones of its episode."""
-    memory, earlier = _own(state), []
-    if window.past == dream.world.config.past:
-        earlier = [_earlier(dream, state, rows, back, window) for back in range(dream.config.earlier, 0, -1)]
-    there = [old for old in earlier if bool((old.weights > 0).any())]
-    learned = remember(dream.world, take(memory, rows), window, there)
-    return replace(state, memory=put(memory, rows, learned))
-
-
-def _earlier(dream: Dream, state: DreamState, rows: Tensor, back: int, like: Seen) -> Seen:
-    """The window so many chunks before the last one, of weight 0 where an episode is not so old."""
-    end = state.latents.shape[1] - FRAMES_PER_CHUNK * back
-    begin = end - like.frames
-    old = state.length[rows] >= state.latents.shape[1] - begin
-    weight = torch.where(old, like.weights, 0)
-    return Seen(state.latents[rows, begin:end], facts_of(state.facts[begin:end], rows), like.past, weight)
+    return written(dream, state, rows[some], window)

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sfvgen_envs.dream.going import Dream, feature_size
+from sfvgen_envs.dream.basis import Dream, feature_size
 from sfvgen_envs.dream.state import Shown, Told
 
 Mask = NDArray[np.bool_]

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from sfvgen_envs.checks import one_of
 from sfvgen_envs.dream import telling
+from sfvgen_envs.dream.basis import Dream
 from sfvgen_envs.dream.config import DreamConfig
 from sfvgen_envs.dream.ends import Judgement, judged
 from sfvgen_envs.dream.given import checked_actions, checked_mask, checked_memory, checked_seeds, starts_of
-from sfvgen_envs.dream.going import Dream, advanced, entered, frames_shown, last_shown, nothing
+from sfvgen_envs.dream.going import advanced, entered, frames_shown, last_shown, nothing
 from sfvgen_envs.dream.imitated import imitated, make_task, picture_of
 from sfvgen_envs.dream.snapshot import check_snapshot
 from sfvgen_envs.dream.starts import DataStarts, Start, Starts, TaskStarts
