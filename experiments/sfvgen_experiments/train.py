@@ -58,6 +58,7 @@ class Train:
     init: str | None = None
     poses_only: bool = False
     out: str = "outputs/world"
+    latents: str | None = None
     kind: Literal["causal", "unet3d"] = "causal"
     process: str = "clean"
     steps: int = 10_000
@@ -98,7 +99,7 @@ def main(config: Train) -> None:
     torch.manual_seed(config.seed)
     world = start(config, datasets)
     latents = [
-        LatentSet(one, world.codec, folder / "latents", config.episodes)
+        LatentSet(one, world.codec, Path(config.latents or folder / "latents"), config.episodes)
         for one in tqdm(datasets, desc="latents", unit="set")
     ]
     samples = Samples.of(world, datasets, config.samples) if config.samples else None
@@ -122,7 +123,7 @@ def main(config: Train) -> None:
             latents,
             folder,
             run,
-            SlowConfig(batch=config.batch, poses_only=config.poses_only),
+            SlowConfig(batch=config.batch, poses_only=config.poses_only, ways=32 if config.poses_only else 8),
             listen=bar.hear,
             saved=show,
         )
