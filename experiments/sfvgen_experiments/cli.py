@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("sfvgen_experiments.plan:main", "let a planner play a task, and film what it imagines"),
     "bench plan": ("sfvgen_experiments.bench.plan:main", "measure planners against other agents on a suite"),
     "probe memory": ("sfvgen_experiments.probe.memory:main", "ask a made-up world whether its memories recall"),
+    "bench ranking": ("sfvgen_experiments.bench.ranking:main", "measure whether a world puts candidates in order"),
     "bench planning_speed": ("sfvgen_experiments.bench.planning_speed:main", "measure how quick plans are"),
     "bench camera": ("sfvgen_experiments.bench.camera:main", "measure how fast the ray camera draws"),
     "bench tasks": ("sfvgen_experiments.bench.tasks:main", "measure how many steps a second each task makes"),
