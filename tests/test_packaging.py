@@ -65,7 +65,7 @@ def test_importing_the_environments_loads_neither_torch_nor_mujoco() -> None:
 # Imported by extras, by development tools, or by nothing of ours: a base install has none of these.
 EXTRAS = {
     *("pytest", "xdist", "hypothesis", "ruff", "mypy", "importlinter", "build", "hatchling"),
-    *("minari", "jsonschema", "Box2D", "pygame", "cv2", "moviepy", "matplotlib", "scipy", "pandas"),
+    *("minari", "jsonschema", "Box2D", "pygame", "cv2", "moviepy", "matplotlib", "scipy", "pandas", "sb3_contrib"),
     *("jax", "metaworld", "highway_env", "av", "ray", "torchvision", "timm", "lpips", "torchmetrics", "scenedetect"),
 }
 
