@@ -162,7 +162,7 @@ def test_start_and_pace_learn_by_how_lessons_turn_out(latents: LatentSet, order:
             moved = [{**one, name: written + start_by + longer * (one[name] - written)} for one in found]
             return float(model._outer(drawn, windows, moved).mean())  # type: ignore[arg-type]
 
-    by = 1e-4 if order == "first" else 1e-5
+    by = 1e-4
     for slope, ends in (
         (model.theta[key].grad.sum(), (loss(by, 0), loss(-by, 0))),
         (model.speed[key].grad / 20.0, (loss(0, by), loss(0, -by))),

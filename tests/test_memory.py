@@ -255,6 +255,7 @@ def test_kinds_of_layers_of_the_video_unet() -> None:
     expected = {
         "attention": f"{transformer}.attn1.to_out.0",
         "mlp": f"{transformer}.ff.net.0.proj",
+        "address": "unet.conv_in",
         "convolution": "unet.mid_block.resnets.0.conv2",
         "temporal_convolution": "unet.mid_block.temp_convs.0.conv4.3",
     }

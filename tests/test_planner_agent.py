@@ -358,7 +358,7 @@ def test_a_goal_picture_is_looked_for_in_the_judges_features() -> None:
 
 
 def test_equal_candidates_have_equal_futures_wherever_they_stand() -> None:
-    """Common random numbers: only actions make a difference."""
+    """Common random numbers: only actions make a difference, but for the rounding of one batch."""
     mind, history = mind_of(False), History(8)
     history.add(frame(0, 1)["pixels"], frame(0, 1)["pose"], None, np.array([True]))
     values = np.random.default_rng(0).uniform(-1, 1, (1, 5, 8, 2))
@@ -366,7 +366,7 @@ def test_equal_candidates_have_equal_futures_wherever_they_stand() -> None:
     imagine: Any = mind.imagine(2)
     latents = imagine(history.context, SPACE.actions(values)).latents
     again = imagine(history.context, SPACE.actions(values[:, 1:2])).latents
-    torch.testing.assert_close(latents[:, 4], latents[:, 1], rtol=0, atol=0)
+    torch.testing.assert_close(latents[:, 4], latents[:, 1], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(again[:, 0], latents[:, 1], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(latents[:, 0], latents[:, 1])
 

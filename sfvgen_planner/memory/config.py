@@ -13,7 +13,7 @@ VARIANTS = ("full", "original", "global", "frame", "off")
 KINDS = {
     "attention": r"blocks\.\d+\.[qkvo]|.*\.attn\d\.to_(q|k|v|out\.0)",
     "mlp": r"blocks\.\d+\.(up|down)|.*\.ff\.net\.(0\.proj|2)",
-    "address": r"address",
+    "address": r"address|unet\.conv_in",
     "convolution": r".*\.resnets\.\d+\.conv\d",
     "temporal_convolution": r".*\.temp_convs\.\d+\.conv\d\.\d",
 }
