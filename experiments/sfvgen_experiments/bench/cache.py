@@ -16,7 +16,7 @@ PAST, NEW = 24, 8
 
 
 def main(
-    candidates: int = 32, steps: int = 4, repeats: int = 5, dim: int = 160, depth: int = 6, threads: int = 2
+    candidates: int = 32, steps: int = 4, repeats: int = 5, dim: int = 128, depth: int = 5, threads: int = 2
 ) -> dict[str, float]:
     """Prints and returns medians; both ways in turns, and the ratio pair by pair, so that a slow moment hits both."""
     torch.set_num_threads(threads)
