@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sfvgen_planner.learning.muon import LIKE_ADAMW, MOMENTUM, Muon, orthogonal
+from sfvgen_planner.learning.muon import LIKE_ADAMW, MOMENTUM, Muon
+from sfvgen_planner.memory.adam import orthogonal
 
 
 @given(rows=st.integers(2, 12), columns=st.integers(2, 12), seed=st.integers(0, 99))

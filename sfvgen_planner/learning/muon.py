@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sfvgen_planner.memory.adam import orthogonal
+
 MOMENTUM = 0.95
 LIKE_ADAMW = 0.2
 """Root mean square of AdamW's updates in units of the rate, so that one rate serves both (Liu et al., 2025)."""
@@ -40,14 +42,3 @@ class Muon(torch.optim.AdamW):
         matrix.mul_(1 - group["lr"] * group["weight_decay"])
         matrix.sub_(update.view_as(matrix), alpha=group["lr"] * LIKE_ADAMW * max(update.shape) ** 0.5)
         matrix.grad = None  # done: AdamW passes over it
-
-
-def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """A matrix [n, m] of the same singular vectors and singular values near 1, by a quintic Newton-Schulz iteration."""
-    x: Tensor = matrix / (matrix.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    for _ in range(steps):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.T if tall else x

@@ -113,14 +113,14 @@ def step(
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
-    """[M, n, m] of the same singular vectors and singular values near 1, by a quintic Newton-Schulz iteration."""
-    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
-    square = wide.square().sum((1, 2), keepdim=True)
+    """[..., n, m] of the same singular vectors and singular values near 1, by a quintic Newton-Schulz iteration."""
+    wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
+    square = wide.square().sum((-2, -1), keepdim=True)
     x = torch.where(square > 0, wide / torch.where(square > 0, square, 1).sqrt(), 0)
     for _ in range(steps):
         square = x @ x.mT
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x if matrices.shape[1] <= matrices.shape[2] else x.mT
+    return x if matrices.shape[-2] <= matrices.shape[-1] else x.mT
 
 
 def along(row: Tensor, like: Tensor) -> Tensor:

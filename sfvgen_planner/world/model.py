@@ -15,7 +15,7 @@ from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions, Context, Imagine, Ro
 from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
 from sfvgen_planner.world.codec import KLCodec
 from sfvgen_planner.world.conditions import Conditions
-from sfvgen_planner.world.denoiser import Denoised
+from sfvgen_planner.world.denoiser import Cache, Denoised
 from sfvgen_planner.world.diffusion import PROCESSES, Process
 from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
@@ -134,10 +134,32 @@ class WorldModel(nn.Module):
     ) -> Dreamt:
         """The frames that `facts` [R * N, T] speak of, the first of them number `first` of its episode."""
         cache = self.denoiser.prefill(past, self.conditions(known), memory)
-        conditions = unsaid = self.conditions(facts)
+        conditions, begin = self.conditions(facts), torch.full_like(seeds, first)
+        clean, features = self.sampled(cache, conditions, facts, seeds, begin, sampler, memory, past.dtype)
+        return Dreamt(clean, facts, self.outcome(features, conditions.frame, facts.embodiment))
+
+    def sampled(
+        self,
+        cache: Cache,
+        conditions: Conditions,
+        facts: Facts,
+        seeds: Tensor,
+        first: Tensor,
+        sampler: SamplerConfig,
+        memory: LowRank | None,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor]:
+        """Clean latents [R, T, C, h, w] of frames that follow a cache, and the denoiser's features [R, T, D].
+
+        `conditions` are those of `facts`; seeds and `first`, the frames' first numbers, are int64 [R * S]: where S is
+        above 1, every row is dreamt so many times.
+        """
+        samples, unsaid = len(seeds) // facts.rows, conditions
         if sampler.guidance != 1:
             everywhere = torch.ones_like(facts.named)
             unsaid = self.conditions(facts.withhold(actions=everywhere, texts=everywhere))
+        if samples > 1:
+            conditions, unsaid = conditions.repeat(samples), unsaid.repeat(samples)
         features: list[Tensor] = []
 
         def told(noisy: Tensor, level: Tensor) -> Tensor:
@@ -150,12 +172,11 @@ class WorldModel(nn.Module):
             return answer.output
 
         def noise(step: int) -> Tensor:
-            begin = torch.full_like(seeds, first)
-            return keyed_noise(seeds, begin, facts.frames, self.shape, step=step, dtype=past.dtype)
+            return keyed_noise(seeds, first, facts.frames, self.shape, step=step, dtype=dtype)
 
         process, denoise = self.config.process, guided(told, untold, sampler.guidance)
         clean = sample(denoise, noise(0), sampler.levels(process), process, eta=sampler.eta, fresh=noise)
-        return Dreamt(clean, facts, self.outcome(features[0], conditions.frame, facts.embodiment))
+        return clean, features[0]
 
     def imagine_with(
         self,

@@ -5,7 +5,6 @@ piece here is the chunk that `dream` makes. Rows as everywhere: row i of R * N g
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,14 +12,14 @@ from torch import Tensor
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.types import FRAMES_PER_CHUNK
 from sfvgen_planner.world.conditions import Conditions
-from sfvgen_planner.world.denoiser import Cache, Denoised
+from sfvgen_planner.world.denoiser import Cache
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.heads import Judged
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.model import WorldModel
-from sfvgen_planner.world.noise import keyed_noise, split
+from sfvgen_planner.world.noise import split
 from sfvgen_planner.world.pose_head import foresee
-from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
+from sfvgen_planner.world.sampler import SamplerConfig
 
 
 @dataclass(frozen=True)
@@ -149,27 +148,8 @@ def _sampled(
     """Latents [R, S, T, C, h, w] and features [R, S, T, D] of S dreams, the first one keyed by the rows' own seeds."""
     seeds = torch.cat([chunk.seeds[:, None], split(chunk.seeds, samples - 1)], 1).flatten()
     first = (chunk.first + chunk.frames).repeat_interleave(samples)
-    unsaid = said = conditions.repeat(samples) if samples > 1 else conditions
-    if sampler.guidance != 1:
-        everywhere = torch.ones_like(facts.named)
-        unsaid = world.conditions(facts.withhold(actions=everywhere, texts=everywhere)).repeat(samples)
-    features: list[Tensor] = []
-
-    def told(noisy: Tensor, level: Tensor) -> Tensor:
-        answer: Denoised = world.denoiser.denoise(cache, noisy, level, said, chunk.memory)
-        features[:] = [answer.features]
-        return answer.output
-
-    def untold(noisy: Tensor, level: Tensor) -> Tensor:
-        answer: Denoised = world.denoiser.denoise(cache, noisy, level, unsaid, chunk.memory)
-        return answer.output
-
-    def noise(number: int) -> Tensor:
-        dtype: Any = chunk.past.latents.dtype
-        return keyed_noise(seeds, first, facts.frames, world.shape, step=number, dtype=dtype)
-
-    process = world.config.process
-    denoise = guided(told, untold, sampler.guidance)
-    clean = sample(denoise, noise(0), sampler.levels(process), process, eta=sampler.eta, fresh=noise)
+    clean, features = world.sampled(
+        cache, conditions, facts, seeds, first, sampler, chunk.memory, chunk.past.latents.dtype
+    )
     rows = len(chunk.seeds)
-    return clean.reshape(rows, samples, *clean.shape[1:]), features[0].reshape(rows, samples, *features[0].shape[1:])
+    return clean.reshape(rows, samples, *clean.shape[1:]), features.reshape(rows, samples, *features.shape[1:])
