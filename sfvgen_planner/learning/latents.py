@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,16 @@ class LatentWindow:
 class LatentSet:
     """One data set's latents, in memory as float16 (2 KB a frame at 16 x 8 x 8)."""
 
-    def __init__(self, dataset: Dataset, codec: KLCodec, folder: Path, most: int | None = None) -> None:
-        """Encodes what `folder` does not hold yet of the first `most` episodes; another codec has another folder."""
+    def __init__(
+        self,
+        dataset: Dataset,
+        codec: KLCodec,
+        folder: Path,
+        most: int | None = None,
+        only: Sequence[int] | None = None,
+    ) -> None:
+        """Encodes what `folder` does not hold yet of the first `most` episodes, or of those at the positions `only`;
+        another codec has another folder, and many data sets may share one."""
         cards = dataset.cards
         bodies = {(str(card["task"]), camera_of(card)) for card in cards}
         if len(bodies) != 1:
@@ -56,8 +64,9 @@ class LatentSet:
         place = folder / f"{Path(dataset.root).resolve().name}-{identity(codec)[:12]}"
         place.mkdir(parents=True, exist_ok=True)
         self.episodes: list[dict[str, Any]] = []
-        for number in range(len(dataset) if most is None else min(most, len(dataset))):
-            path = place / f"{dataset.path(number).stem}.safetensors"
+        first = range(len(dataset) if most is None else min(most, len(dataset)))
+        for number in first if only is None else only:
+            path = place / f"{dataset.path(number).stem}-{_fingerprint(dataset, number)}.safetensors"
             if not path.exists():
                 encode_episode(dataset[number], codec, path)
             self.episodes.append(read_episode(path))
@@ -103,6 +112,12 @@ class LatentSet:
     def _locate(ends: NDArray[np.int64], index: int) -> tuple[int, int]:
         episode = int(np.searchsorted(ends, index, side="right"))
         return episode, index - (int(ends[episode - 1]) if episode else 0)
+
+
+def _fingerprint(dataset: Dataset, number: int) -> str:
+    """Of an episode and where it lies: other sets may have the same name, or have had the same place."""
+    told = [str(Path(dataset.root).resolve()), asdict(dataset.entries[number])]
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def identity(codec: KLCodec) -> str:
