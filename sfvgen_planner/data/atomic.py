@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -48,15 +49,58 @@ def write_bytes(path: Path, data: bytes, lock: Path | None = None) -> None:
         partial.write_bytes(data)
 
 
+@contextmanager
+def building(parent: Path) -> Iterator[Path]:
+    """Yield a folder in `parent` to fill, and then to `settle`; what is not settled is removed, whoever is killed."""
+    with _saying_when_full(parent):
+        while True:
+            partial = parent / f"{_PREFIX}{uuid4().hex}"
+            partial.mkdir()
+            held = os.open(partial, os.O_RDONLY)
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if partial.exists():
+                break
+            os.close(held)  # swept before it was locked
+        try:
+            yield partial
+        finally:
+            os.close(held)
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def settle(partial: Path, final: Path, lock: Path) -> None:
+    """Flush the files of `partial` to the disk and give it its name, whole, unless that is taken: FileExistsError."""
+    for path in (*partial.iterdir(), partial):
+        held = os.open(path, os.O_RDONLY)
+        os.fsync(held)
+        os.close(held)
+    with locked(lock):
+        if final.exists():
+            raise FileExistsError(final)
+        partial.rename(final)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder: it is gone as a whole, before any of its files is."""
+    doomed = folder.with_name(f"{_PREFIX}{uuid4().hex}")
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed processes left half written in `folder`: whoever lives holds a lock on his."""
     for partial in folder.glob(f"{_PREFIX}*"):
         try:
-            with partial.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                partial.unlink()
+            held = os.open(partial, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
         except (BlockingIOError, FileNotFoundError):
             continue
+        finally:
+            os.close(held)
 
 
 def _begun(path: Path) -> tuple[Path, int]:

@@ -6,6 +6,7 @@ start and config, with which writing goes on as if nothing had happened.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def load(world: WorldModel, folder: Path | str, config: MemoryConfig | None = No
         kept = _read_sidecar(folder) if (folder / SIDECAR).exists() else None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise BadCheckpoint(f"{folder}, which cannot be read ({error})", "a memory's folder", HINT) from error
-    factors = _factors(told, weights, folder)
+    factors = factors_of(told, weights, folder)
     if kept is None:
         return _begun(world, factors, config or DEFAULT)
     return _continued(world, factors, *kept, folder)
@@ -106,8 +107,8 @@ def _continued(
     return memory
 
 
-def _factors(told: dict[str, Any], weights: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
-    """By our names, scale and all: [1, r, in, ...] and [1, out, r]."""
+def factors_of(told: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    """What stands in PEFT's two files, by our names, scale and all: [1, r, in, ...] and [1, out, r]."""
     odd = [name for name in UNKNOWN if told.get(name)]
     if told.get("peft_type") != "LORA" or odd or told.get("bias", "none") != "none":
         raise BadMemory(f"{folder} of type {told.get('peft_type')!r} with {odd or 'bias'}", "a plain LoRA", "Merge it.")

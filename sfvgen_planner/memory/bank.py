@@ -1,0 +1,294 @@
+"""The bank: the memories of many episodes on disk, found again by how a place looks.
+
+<root>/memories/<name>/adapter_model.safetensors   the factors, half precision   } PEFT's
+<root>/memories/<name>/adapter_config.json                                       }
+<root>/memories/<name>/card.json                   see `card.py`
+<root>/cards.jsonl                                 all cards: an index, which opening makes up for where it lags
+
+A memory's folder is whole from the moment it has its name, and never changes: the name tells its content.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from sfvgen_planner.data.atomic import building, discard, locked, settle, sweep, write_bytes
+from sfvgen_planner.errors import BadCheckpoint, BadMemory, UnknownName, closest
+from sfvgen_planner.memory.adam import Trained
+from sfvgen_planner.memory.card import Card, Entry
+from sfvgen_planner.memory.files import CONFIG, WEIGHTS, factors_of, save
+from sfvgen_planner.memory.merging import begun_with, merge
+from sfvgen_planner.memory.start import check_layers, identity
+from sfvgen_planner.memory.value import Memory, low_rank
+from sfvgen_planner.memory.view import View
+from sfvgen_planner.world.model import WorldModel
+
+CARD, INDEX, LOCK = "card.json", "cards.jsonl", ".lock"
+LEAST = 1e-4
+"""Share below which a memory is left out of what is recalled."""
+FORCE = "Remember again in this world, or force it."
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """Where an episode may begin, from memories of places like it."""
+
+    memory: Memory
+    """one row, which begins with the weighted merge"""
+    weights: Mapping[str, float]
+    """by name, nearest first; they sum to 1"""
+    distances: Mapping[str, float]
+    """of their views from the one asked for: who finds them large may begin anew"""
+
+
+class Bank:
+    """Memories by name; `entries` are all of them."""
+
+    def __init__(self, root: Path | str, world: WorldModel | None = None) -> None:
+        """Without a world it cannot tell whose memories it holds, and gives them out as they are, on the CPU."""
+        self.root, self.world = Path(root), world
+        if not self._place.is_dir():
+            raise BadMemory(f"{root}, where no bank is", "a bank's folder", "Bank.begun(root) makes one.")
+        self.known = None if world is None else identity(world)
+        self.entries: dict[str, Entry] = self._read()
+        self._views: dict[tuple[str, str | None], tuple[list[str], NDArray[np.float32]]] = {}
+
+    @classmethod
+    def begun(cls, root: Path | str, world: WorldModel | None = None) -> "Bank":
+        """The bank in `root`, made if there is none."""
+        (Path(root) / "memories").mkdir(parents=True, exist_ok=True)
+        return cls(root, world)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def add(self, memory: Memory, card: Card, *, force: bool = False) -> str:
+        """Keeps one row in half precision, on the disk when this returns; says under which name."""
+        self._check_world(memory.world, force)
+        pace = None if memory.pace is None else {name: float(value) for name, value in memory.pace.items()}
+        with building(self._place) as folder:
+            save(memory, folder, half=True)
+            files = [(folder / name).read_bytes() for name in (WEIGHTS, CONFIG)]
+            entry = Entry(card, memory.config, memory.world, pace, "").sealed(*files)
+            (folder / CARD).write_text(entry.text())
+            self._settle(folder, entry)
+        return entry.name
+
+    def load(self, name: str, *, force: bool = False) -> Memory:
+        """One row, that begins with what was kept."""
+        entry = self.entry(name)
+        self._check_world(entry.world, force)
+        memory = _read_memory(self._place / name, entry)
+        if self.world is None:
+            return memory
+        one = next(self.world.denoiser.parameters())
+        moved = {key: value.to(one.device, one.dtype) for key, value in memory.start.items()}
+        if force:
+            check_layers(self.world, moved, memory.config)
+        pace = None if memory.pace is None else {key: value.to(one) for key, value in memory.pace.items()}
+        here = replace(memory, seeds=memory.seeds.to(one.device), world=self.known or entry.world, pace=pace)
+        return begun_with(here, low_rank(moved, "moved"))
+
+    def recall(self, view: View, k: int = 1, *, force: bool = False) -> Recalled:
+        """From the k nearest memories of the same body and world, each weighing by the inverse square of its distance;
+        of their own rank."""
+        names, views = self._candidates(view.task, None if force else self.known)
+        if not names or k < 1:
+            held = sorted({entry.card.task for entry in self.entries.values()})
+            raise BadMemory(
+                f"{k} of {len(names)} memories of {view.task!r} in this world, {len(self)} in all, of {held}",
+                "one at least",
+                "Remember episodes first: sfvgen memory add.",
+            )
+        away = np.sqrt(np.square(views - view.numbers.astype(np.float32)).sum(1)).astype(np.float64)
+        order = np.argsort(away, kind="stable")
+        distances = self._mergeable(((names[i], float(away[i])) for i in order), k)
+        shares = {name: 1 / max(distance**2, 1e-12) for name, distance in distances.items()}
+        kept = {name: share for name, share in shares.items() if share >= LEAST * sum(shares.values())}
+        weights = {name: share / sum(kept.values()) for name, share in kept.items()}
+        parts = [self.load(name, force=force) for name in weights]
+        merged = merge(parts, list(weights.values()), parts[0].config.rank)
+        return Recalled(merged, weights, {name: distances[name] for name in weights})
+
+    def merge(self, weights: Mapping[str, float], *, rank: int | None = None, force: bool = False) -> str:
+        """Keeps the weighted merge of memories beside them; without `rank` it is exact."""
+        parts = [self.load(name, force=force) for name in weights]
+        merged = merge(parts, list(weights.values()), rank)
+        cards = [self.entries[name].card for name in weights]
+        if len({(card.task, len(card.view.numbers)) for card in cards}) > 1:
+            raise BadMemory(f"memories of {sorted({c.task for c in cards})}", "of one body", "Merge each apart.")
+        shares = np.array(list(weights.values()), np.float64)
+        views = np.stack([card.view.numbers.astype(np.float64) for card in cards])
+        mean = shares @ views / shares.sum() if shares.sum() else views.mean(0)
+        scene = "+".join(sorted({card.scene for card in cards} - {""}))
+        card = Card(
+            View(cards[0].task, mean.astype(np.float16)), sum(c.frames for c in cards), scene=scene, parts=dict(weights)
+        )
+        return self.add(merged, card, force=force)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """They are gone, each as a whole."""
+        for name in [self.find(name) for name in names]:
+            discard(self._place / name)
+            del self.entries[name]
+            self._views = {}
+
+    def export(self, root: Path | str, names: Iterable[str] | None = None) -> list[str]:
+        """Copies memories (all, if none are named) into the bank in another folder, made if it is not there."""
+        with Bank.begun(root) as other:
+            return other.take(self.root, names, force=True)
+
+    def take(self, root: Path | str, names: Iterable[str] | None = None, *, force: bool = False) -> list[str]:
+        """Copies memories out of the bank in another folder. All are verified before the first is taken."""
+        other = Bank(root)
+        chosen = list(other.entries) if names is None else [other.find(name) for name in names]
+        if names is None and (broken := other.verify()):
+            name, problem = next(iter(broken.items()))
+            raise BadCheckpoint(f"{root} with {name}, {problem}", "whole memories", "Forget it, or name the others.")
+        for name in chosen:
+            self._check_world(other.entries[name].world, force)
+            _read_memory(other._place / name, other.entries[name])
+        for name in chosen:
+            if name in self.entries:
+                continue
+            with building(self._place) as folder:
+                for file in (WEIGHTS, CONFIG):
+                    (folder / file).write_bytes((other._place / name / file).read_bytes())
+                (folder / CARD).write_text(other.entries[name].text())
+                self._settle(folder, other.entries[name])
+        return chosen
+
+    def verify(self) -> dict[str, str]:
+        """What is wrong, by folder: nothing, if all is well."""
+        problems = {}
+        for name in sorted(self._names()):
+            try:
+                entry = _read_card(self._place / name)
+                _read_memory(self._place / name, entry)
+            except (BadCheckpoint, BadMemory) as error:
+                problems[name] = error.given
+        return problems
+
+    def flush(self) -> None:
+        """Writes the index and tidies up after killed writers; what is not flushed the next opening makes up for."""
+        with locked(self.root / LOCK):
+            sweep(self._place)
+            sweep(self.root)
+        self.entries = self._read()
+        self._views = {}
+
+    def __enter__(self) -> "Bank":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.flush()
+
+    def entry(self, name: str) -> Entry:
+        """Of a memory, by its name."""
+        if name not in self.entries:
+            raise UnknownName(f"memory {name!r}", f"one of {len(self)} in {self.root}", closest(name, [*self.entries]))
+        return self.entries[name]
+
+    def find(self, start: str) -> str:
+        """The one memory whose name is this or begins so."""
+        found = [start] if start in self.entries else [name for name in self.entries if name.startswith(start)]
+        if len(found) > 1:
+            raise UnknownName(f"memory {start!r}, as {len(found)} begin", "one", "Give more letters.")
+        self.entry(found[0] if found else start)
+        return found[0]
+
+    @property
+    def _place(self) -> Path:
+        return self.root / "memories"
+
+    def _names(self) -> set[str]:
+        return {entry.name for entry in os.scandir(self._place) if not entry.name.startswith(".")}
+
+    def _settle(self, folder: Path, entry: Entry) -> None:
+        with suppress(FileExistsError):  # the same content is there already
+            settle(folder, self._place / entry.name, self.root / LOCK)
+        self.entries[entry.name] = entry
+        self._views = {}
+
+    def _read(self) -> dict[str, Entry]:
+        """All entries by name; an index that differs from what is there is written again, where this is allowed."""
+        known, there = self._index(), self._names()
+        entries = {}
+        for name in sorted(there):
+            try:
+                entries[name] = known[name] if name in known else _read_card(self._place / name)
+            except BadCheckpoint:
+                continue  # told by verify; one bad memory must not lock all others away
+        if entries.keys() != known.keys():
+            try:
+                with locked(self.root / LOCK):
+                    write_bytes(self.root / INDEX, "".join(entry.text() for entry in entries.values()).encode())
+            except OSError:  # read-only, or the disk is full: still good for reading
+                pass
+        return entries
+
+    def _index(self) -> dict[str, Entry]:
+        try:
+            found = [Entry.of(json.loads(line)) for line in (self.root / INDEX).read_text().splitlines()]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return {entry.name: entry for entry in found}
+
+    def _candidates(self, task: str, world: str | None) -> tuple[list[str], NDArray[np.float32]]:
+        """Names and views [N, D] of what may be recalled."""
+        key = (task, world)
+        if key not in self._views:
+            fit = [n for n, e in sorted(self.entries.items()) if e.card.task == task and world in (None, e.world)]
+            self._views[key] = fit, np.array([self.entries[name].card.view.numbers for name in fit], np.float32)
+        return self._views[key]
+
+    def _mergeable(self, near: Iterable[tuple[str, float]], k: int) -> dict[str, float]:
+        """The first k that were written as the first one was."""
+        first, found = None, {}
+        for name, away in near:
+            how = self.entries[name].config, self.entries[name].pace
+            first = first or how
+            if how == first:
+                found[name] = away
+            if len(found) == k:
+                break
+        return found
+
+    def _check_world(self, world: str, force: bool) -> None:
+        if not force and self.known not in (None, world):
+            raise BadMemory(f"a memory of world {world}", f"one of this world, {self.known}", FORCE)
+
+
+def _read_card(folder: Path) -> Entry:
+    try:
+        text = (folder / CARD).read_text()
+        entry = Entry.of(json.loads(text))
+    except (OSError, ValueError, KeyError, TypeError, BadMemory) as error:
+        raise BadCheckpoint(f"{folder}, whose card cannot be read ({error})", "a memory", "Forget it.") from error
+    if text != entry.text() or folder.name != entry.name:
+        raise BadCheckpoint(f"{folder}, whose card was changed", "the card it was kept with", "Forget it.")
+    return entry
+
+
+def _read_memory(folder: Path, entry: Entry) -> Memory:
+    """What the files hold, if they are those of the entry."""
+    try:
+        weights, config = ((folder / name).read_bytes() for name in (WEIGHTS, CONFIG))
+        if entry.sealed(weights, config).checksum != entry.checksum:
+            raise ValueError("its checksum is another")
+        factors = factors_of(json.loads(config), safetensors.torch.load(weights), folder)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise BadCheckpoint(f"{folder}, which is not what was kept ({error})", "whole files", "Forget it.") from error
+    pace = None if entry.pace is None else {name: torch.tensor(value) for name, value in entry.pace.items()}
+    seeds = torch.zeros(1, dtype=torch.int64)
+    return Memory(Trained.fresh(factors), factors, seeds, entry.config, entry.world, pace)
