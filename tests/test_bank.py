@@ -96,6 +96,9 @@ def test_a_flipped_bit_anywhere_is_caught(
     assert list(Bank(root).verify()) == [name]
     with pytest.raises((BadCheckpoint, UnknownName)):
         Bank(root, world).load(name)
+    broken = Bank(root)
+    broken.forget([name])
+    assert broken.verify() == {}
 
 
 def test_a_kill_between_files_leaves_the_old_state(

@@ -137,11 +137,12 @@ class Bank:
         return self.add(merged, card, force=force)
 
     def forget(self, names: Iterable[str]) -> None:
-        """They are gone, each as a whole."""
-        for name in [self.find(name) for name in names]:
+        """They are gone, each as a whole; also broken ones, by the names of their folders."""
+        there = self._names()
+        for name in [name if name in there else self.find(name) for name in names]:
             discard(self._place / name)
-            del self.entries[name]
-            self._views = {}
+            self.entries.pop(name, None)
+        self._views = {}
 
     def export(self, root: Path | str, names: Iterable[str] | None = None) -> list[str]:
         """Copies memories (all, if none are named) into the bank in another folder, made if it is not there."""
