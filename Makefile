@@ -57,7 +57,7 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(call record,route_return,100,route_return,1,fixed)
 	$(BIN)/sfvgen train-codec 'data=$(LIST)' out=$(RUN)/codec steps=7000
 	$(BIN)/sfvgen train 'data=$(LIST)' codec=$(RUN)/codec out=$(RUN)/world latents=$(RUN)/latents episodes=400 steps=8500 precision=$(PRECISION)
-	$(BIN)/sfvgen train 'data=$(LIST)' init=$(RUN)/world/world out=$(RUN)/poses latents=$(RUN)/latents episodes=400 steps=1600 poses_only=true
+	$(BIN)/sfvgen train 'data=$(LIST)' init=$(RUN)/world/world out=$(RUN)/poses latents=$(RUN)/latents episodes=400 steps=1600 heads_only=true
 	$(BIN)/sfvgen pack world=$(RUN)/poses/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test

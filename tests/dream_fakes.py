@@ -10,9 +10,9 @@ from world_fakes import tiny_world
 
 from sfvgen_envs.dream import DreamConfig, DreamEnv, DreamVectorEnv
 from sfvgen_planner.memory import MemoryConfig
-from sfvgen_planner.world.heads import Judged, OutcomeHead
 from sfvgen_planner.world.layout import Embodiment
 from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.outcome import Evidence, Judged, OutcomeHead
 
 ARM = Embodiment(
     "reach", size=4, low=(-1.0,) * 4, high=(1.0,) * 4, phrases=("wait",), pose_size=14, cameras={"fixed": 38.0}
@@ -34,9 +34,9 @@ class EndsSometimes(OutcomeHead):
     limit: float
     sums: list[Tensor]
 
-    def forward(self, features: Tensor, frame: Tensor, embodiment: Tensor) -> Judged:
+    def forward(self, seen: Evidence) -> Judged:
         """As it was, but for the end."""
-        found, total = super().forward(features, frame, embodiment), frame.sum(-1)
+        found, total = super().forward(seen), seen.frame.sum(-1)
         self.sums.append(total.flatten())
         return replace(found, terminated=(total > self.limit).to(total))
 

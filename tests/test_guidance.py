@@ -15,6 +15,7 @@ from sfvgen_planner.world.diffusion import FLOW
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.noise import keyed_noise
+from sfvgen_planner.world.outcome import Evidence
 from sfvgen_planner.world.sampler import SamplerConfig
 
 both_denoisers = pytest.mark.parametrize("kind", ["causal", "unet3d"])
@@ -98,9 +99,9 @@ def test_outcomes_are_read_where_the_actions_are_known() -> None:
     world, asked = flowing("causal"), []
     head = world.outcome.forward
 
-    def watched(features: Tensor, frame: Tensor, body: Tensor) -> object:
-        asked.append(frame)
-        return head(features, frame, body)
+    def watched(seen: Evidence) -> object:
+        asked.append(seen.frame)
+        return head(seen)
 
     world.outcome.forward = watched  # type: ignore[method-assign]
     sampler = SamplerConfig(2, guidance=2.0)

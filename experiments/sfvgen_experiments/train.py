@@ -56,7 +56,7 @@ class Train:
     episodes: int | None = None
     codec: str = "outputs/codec"
     init: str | None = None
-    poses_only: bool = False
+    heads_only: bool = False
     out: str = "outputs/world"
     latents: str | None = None
     kind: Literal["causal", "unet3d"] = "causal"
@@ -123,7 +123,7 @@ def main(config: Train) -> None:
             latents,
             folder,
             run,
-            SlowConfig(batch=config.batch, poses_only=config.poses_only, ways=32 if config.poses_only else 8),
+            SlowConfig(batch=config.batch, heads_only=config.heads_only, ways=32 if config.heads_only else 8),
             listen=bar.hear,
             saved=show,
         )

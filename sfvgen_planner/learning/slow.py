@@ -44,7 +44,7 @@ class SlowConfig:
     batch: int = 16
     past: int = 8
     """f_p at most; three windows in ten have fewer"""
-    single: float = 0.1
+    single: float = 0.15
     """share of steps with f_g = 1 instead of a chunk"""
     whole: float = 0.12
     """share of steps on windows that are wholly noise, free of actions: what fast learning will do"""
@@ -57,8 +57,8 @@ class SlowConfig:
     """weight of each head's loss"""
     ways: int = 8
     """windows that the pose head learns from: with 2 long ones it never heard actions"""
-    poses_only: bool = False
-    """nothing learns but the pose head: a finished world's foresight can be sharpened"""
+    heads_only: bool = False
+    """the denoiser learns no more: what reads and foresees a finished world is sharpened"""
 
     def __post_init__(self) -> None:
         if min(self.batch, self.past, self.ways) < 1 or not 0 <= self.single + self.whole <= 1:
@@ -98,8 +98,10 @@ def frames_of(config: SlowConfig, rng: np.random.Generator) -> tuple[int, int]:
     kind = rng.random()
     if kind < config.whole:
         return 0, config.past + FRAMES_PER_CHUNK
+    single = kind < config.whole + config.single
     past = config.past if rng.random() < 0.7 else int(rng.integers(1, config.past + 1))
-    return past, 1 if kind < config.whole + config.single else FRAMES_PER_CHUNK
+    # Dreamt one by one, frames follow all that were made of their chunk.
+    return (past + int(rng.integers(FRAMES_PER_CHUNK)), 1) if single else (past, FRAMES_PER_CHUNK)
 
 
 def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, key: Sequence[int]) -> Batch:
@@ -157,24 +159,26 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
 class SlowLoss(nn.Module):
     """The loss as a module's forward, so that every process' gradients meet."""
 
-    def __init__(self, world: WorldModel, heads: float, poses_only: bool = False) -> None:
+    def __init__(self, world: WorldModel, heads: float, heads_only: bool = False) -> None:
         super().__init__()
-        self.world, self.heads, self.poses_only = world, heads, poses_only
+        self.world, self.heads, self.heads_only = world, heads, heads_only
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Scalar loss, and its parts."""
         world, process = self.world, self.world.config.process
-        if self.poses_only:
-            with torch.autocast(batch.latents.device.type, enabled=False):
-                poses = self._poses(batch.motion)
-            return poses, {"pose": float(poses.detach())}
         noisy = process.noised(self._given(batch), batch.noise, batch.level)
         # Half precision is for the denoiser alone: a direction or a way of 64 steps in it means nothing.
         with torch.autocast(noisy.device.type, enabled=False):
             conditions = world.conditions(batch.facts)
-        answer = world.denoiser(noisy, batch.level, conditions)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.heads_only):
+            answer = world.denoiser(noisy, batch.level, conditions)
         with torch.autocast(noisy.device.type, enabled=False):
-            return self._judged(batch, answer, conditions)
+            diffusion, figures = self._diffusion(batch, answer)
+            heads = self._heads(batch, noisy, answer, conditions) if batch.past or self.heads_only else {}
+        figures |= {name: float(part.detach()) for name, part in heads.items()}
+        if self.heads_only:
+            return torch.stack(list(heads.values())).sum(), figures
+        return diffusion + self.heads * sum(heads.values()), figures
 
     def _given(self, batch: Batch) -> Tensor:
         """[R, T, C, h, w] with a past as dreams have it."""
@@ -184,32 +188,34 @@ class SlowLoss(nn.Module):
         with torch.no_grad():
             return torch.cat([carry.worn(given[:, : batch.past], batch.wear), given[:, batch.past :]], 1)
 
-    def _judged(self, batch: Batch, answer: Denoised, conditions: Conditions) -> tuple[Tensor, dict[str, float]]:
-        world, process, past = self.world, self.world.config.process, batch.past
+    def _diffusion(self, batch: Batch, answer: Denoised) -> tuple[Tensor, dict[str, float]]:
+        process, past = self.world.config.process, batch.past
         new = torch.arange(batch.latents.shape[1], device=batch.latents.device) >= past
         target = process.target(batch.latents, batch.noise, batch.level)
         weight, asked = evened(batch.latents, past), new.expand(batch.level.shape)
-        diffusion = (masked_loss(answer.output, target, asked) * weight).mean()
-        figures, total = {"diffusion": float(diffusion.detach())}, diffusion
-        if past == 0:
-            return total, figures
-        if answer.parts:
-            # What is carried teaches nothing about drawing, so each part is asked to be right alone as well.
-            alone = [(masked_loss(part, target, asked) * weight).mean() for part in answer.parts]
-            figures |= {name: float(part.detach()) for name, part in zip(("carried", "drawn"), alone, strict=True)}
-            total = diffusion / 2 + torch.stack(alone).mean() / 2
-        features = answer.features[:, past:].to(conditions.frame.dtype)
-        logits = world.outcome.logits(features, conditions.frame[:, past:], batch.truth.embodiment)
-        told = (batch.rewards[:, past:], batch.success[:, past:], batch.terminated[:, past:])
+        whole = (masked_loss(answer.output, target, asked) * weight).mean()
+        figures = {"diffusion": float(whole.detach())}
+        if past == 0 or not answer.parts:
+            return whole, figures
+        # What is carried teaches nothing about drawing, so each part is asked to be right alone as well.
+        alone = [(masked_loss(part, target, asked) * weight).mean() for part in answer.parts]
+        figures |= {name: float(part.detach()) for name, part in zip(("carried", "drawn"), alone, strict=True)}
+        return whole / 2 + torch.stack(alone).mean() / 2, figures
+
+    def _heads(self, batch: Batch, noisy: Tensor, answer: Denoised, told: Conditions) -> dict[str, Tensor]:
+        world, past = self.world, batch.past
         parts = {
-            "outcome": world.outcome.loss(logits, *told).mean(),
             "inverse": inverse_loss(world, batch.latents, batch.truth),
-            "pose": POSES * self._poses(batch.motion),
+            "pose": self._poses(batch.motion) * (1.0 if self.heads_only else POSES),
         }
-        figures |= {name: float(part.detach()) for name, part in parts.items()}
-        for part in parts.values():
-            total = total + self.heads * part
-        return total, figures
+        if past == 0:
+            return parts
+        clean = world.config.process.to_clean(noisy, answer.output, batch.level)[:, past:].detach()
+        features, frame = answer.features[:, past:].to(told.frame.dtype), told.frame[:, past:]
+        before, known = noisy[:, past - 1 : past], batch.facts[past - 1 : past]
+        seen = world.evidence(before, known, clean, batch.facts[past:], features, frame)
+        outcomes = (batch.rewards[:, past:], batch.success[:, past:], batch.terminated[:, past:])
+        return {**parts, "outcome": world.outcome.loss(seen, *outcomes)}
 
     def _poses(self, motion: Facts) -> Tensor:
         past = self.world.config.past
@@ -252,12 +258,13 @@ def train_world(
 ) -> WorldModel:
     """Trains; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
     accelerator = run.accelerator()
-    begin_poses(world, sets, np.random.default_rng(run.seed))
-    if config.poses_only:
+    begin_heads(world, sets, np.random.default_rng(run.seed))
+    if config.heads_only:
         world.requires_grad_(False)
-        world.pose_head.requires_grad_(True)
-    inner = [] if config.poses_only else world.denoiser.matrices
-    running = Run(SlowLoss(world, config.heads, config.poses_only), run, folder, accelerator, inner)
+        for head in (world.pose_head, world.outcome, world.inverse):
+            head.requires_grad_(True)
+    inner = [] if config.heads_only else world.denoiser.matrices
+    running = Run(SlowLoss(world, config.heads, config.heads_only), run, folder, accelerator, inner)
 
     def loss(model: nn.Module, step: int, process: int) -> tuple[Tensor, dict[str, float]]:
         batch = draw_batch(sets, world.encoder.layout, config, (run.seed, step, process))
@@ -274,14 +281,15 @@ def train_world(
     return averaged(running, world)
 
 
-def begin_poses(world: WorldModel, sets: Sequence[LatentSet], rng: np.random.Generator) -> None:
-    """The straight ways of bodies that have none yet."""
+def begin_heads(world: WorldModel, sets: Sequence[LatentSet], rng: np.random.Generator) -> None:
+    """Straight ways and units of rewards, of bodies that have none yet."""
     layout = world.encoder.layout
     fitting = [one for one in sets if one.windows(FIRST_LENGTH).any()]
     parts = [one.sample(rng, FIRST_WINDOWS, FIRST_LENGTH) for one in fitting]
     if parts:
         facts = Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
         world.pose_head.begin(facts, world.encoder.units(facts))
+        world.outcome.begin(torch.cat([part.rewards for part in parts]), facts.embodiment)
 
 
 def averaged(running: Run, world: WorldModel) -> WorldModel:

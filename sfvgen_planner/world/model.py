@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions, Context, Imagine, Rollout
+from sfvgen_planner.types import FRAMES_PER_CHUNK, POSE_CAMERA, Actions, Context, Imagine, Rollout
 from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
 from sfvgen_planner.world.codec import KLCodec
 from sfvgen_planner.world.conditions import Conditions
@@ -19,10 +19,11 @@ from sfvgen_planner.world.denoiser import Cache, Denoised
 from sfvgen_planner.world.diffusion import PROCESSES, Process
 from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
-from sfvgen_planner.world.heads import InverseDynamics, Judged, OutcomeHead
+from sfvgen_planner.world.inverse import InverseDynamics
 from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.noise import keyed_noise
+from sfvgen_planner.world.outcome import Evidence, Judged, OutcomeHead
 from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee
 from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
 from sfvgen_planner.world.unet3d import UNet3DConfig, UNet3DDenoiser
@@ -77,7 +78,8 @@ class WorldModel(nn.Module):
             self.denoiser.carry.see_through(codec.unfolding(sizes.fine))
         self.pose_head = PoseHead(PoseConfig(encoder.width), layout)
         features = sizes.dim if isinstance(sizes, CausalConfig) else self.denoiser.feature_size
-        self.outcome = OutcomeHead(features, encoder.width, bodies)
+        senses, moved = layout.pose_size - POSE_CAMERA, self.pose_head.moved_size
+        self.outcome = OutcomeHead(self.shape, senses, moved, features, encoder.width, bodies)
         self.inverse = InverseDynamics(sizes.channels, sizes.height, sizes.width, layout.action_size, bodies)
 
     @property
@@ -136,7 +138,20 @@ class WorldModel(nn.Module):
         cache = self.denoiser.prefill(past, self.conditions(known), memory)
         conditions, begin = self.conditions(facts), torch.full_like(seeds, first)
         clean, features = self.sampled(cache, conditions, facts, seeds, begin, sampler, memory, past.dtype)
-        return Dreamt(clean, facts, self.outcome(features, conditions.frame, facts.embodiment))
+        times = facts.rows // known.rows
+        before = past[:, -1:].repeat_interleave(times, 0)
+        seen = self.evidence(before, known[-1:].repeat(times), clean, facts, features, conditions.frame)
+        return Dreamt(clean, facts, self.outcome(seen))
+
+    def evidence(
+        self, before: Tensor, known: Facts, clean: Tensor, facts: Facts, features: Tensor, frame: Tensor
+    ) -> Evidence:
+        """What outcomes of frames `clean` [R, T, C, h, w] are read off; `before` and `known` are of the frame before
+        them, [R, 1, ...], or of none: then nothing moved into the first one."""
+        if known.frames == 0:
+            before, known = clean[:, :1], facts[:1]
+        senses, moved = self.pose_head.moved(Facts.join(known, facts))
+        return Evidence(torch.cat([before, clean], 1), senses, moved, features, frame, facts.embodiment)
 
     def sampled(
         self,
@@ -234,7 +249,7 @@ class WorldModel(nn.Module):
                 continue
             if state[name].shape == value.shape:
                 state[name].copy_(value)
-            elif name.endswith("body.weight"):
+            elif name.endswith(("body.weight", "outcome.scale")):
                 state[name][: len(value)] = value
         return world
 

@@ -156,9 +156,27 @@ class PoseHead(nn.Module):
         return torch.stack(out, 1)
 
     def _feel(self, step: Tensor, seen: Tensor, pose: Tensor, body: Tensor) -> Tensor:
-        """What moved last, and what is felt, in the body's units."""
-        senses = (pose[:, POSE_CAMERA:] - self.mean[body]) / self.spread[body]
+        """What moved last [..., 6], whether that is known [..., 1], and what is felt, in the body's units."""
+        senses = (pose[..., POSE_CAMERA:] - self.mean[body]) / self.spread[body]
         return torch.cat([step / self.units[body], seen, senses], -1)
+
+    @property
+    def moved_size(self) -> int:
+        """M of `moved`."""
+        return 6 + 1 + 2 * (self.layout.pose_size - POSE_CAMERA)
+
+    def moved(self, facts: Facts) -> tuple[Tensor, Tensor]:
+        """Of facts [R, 1 + T] in the body's units: senses [R, 1 + T, S]; for all but the first frame the camera's step
+        into it, 1 where it is known, the senses, and how they changed, together [R, T, M]."""
+        body, known = facts.embodiment[:, None], facts.poses_known
+        poses = stilled(facts.poses, known)
+        both = (known[:, 1:] & known[:, :-1])[..., None]
+        step = torch.where(both, step_between(poses[:, :-1], poses[:, 1:]), 0.0)
+        felt = self._feel(step, both.to(step.dtype), poses[:, 1:], body)
+        unit = self.change[body]
+        changed = (poses[:, 1:] - poses[:, :-1])[..., POSE_CAMERA:] / unit.where(unit > 0, 1.0) * (both & (unit > 0))
+        senses = (poses[..., POSE_CAMERA:] - self.mean[body]) / self.spread[body]
+        return senses * known[..., None], torch.cat([felt, changed], -1)
 
     def _advance(self, state: Tensor, felt: Tensor, pose: Tensor, body: Tensor, happens: Tensor) -> Tensor:
         """One frame more of the recurrent state."""

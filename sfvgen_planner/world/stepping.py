@@ -14,10 +14,10 @@ from sfvgen_planner.types import FRAMES_PER_CHUNK
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.denoiser import Cache
 from sfvgen_planner.world.facts import Facts
-from sfvgen_planner.world.heads import Judged
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.noise import split
+from sfvgen_planner.world.outcome import Judged
 from sfvgen_planner.world.pose_head import foresee
 from sfvgen_planner.world.sampler import SamplerConfig
 
@@ -123,12 +123,13 @@ def step(
             f"at most {FRAMES_PER_CHUNK} in a chunk, once or more",
             "Begin the next chunk.",
         )
-    facts = foresee(world.encoder, world.pose_head, chunk.known, happens)
+    known = chunk.known
+    facts = foresee(world.encoder, world.pose_head, known, happens)
     cache, conditions = warmed(world, chunk), world.conditions(facts)
     latents, features = _sampled(world, chunk, cache, facts, conditions, sampler, samples)
     spread = latents.std(1).square().flatten(2).mean(2).sqrt() if samples > 1 else None
     clean, features = latents[:, 0], features[:, 0]
-    judged = world.outcome(features, conditions.frame, facts.embodiment)
+    judged = world.outcome(world.evidence(chunk.latents[:, -1:], known[-1:], clean, facts, features, conditions.frame))
     made = (*chunk.made, Piece(clean, facts))
     complete = chunk.frames + facts.frames == FRAMES_PER_CHUNK
     # A finished chunk's cache is of no use: the next one looks at the past anew.

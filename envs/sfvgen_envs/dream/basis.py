@@ -64,6 +64,5 @@ def shown_of(dream: Dream, latents: Tensor, poses: Tensor, features: Tensor | No
 
 
 def feature_size(world: WorldModel) -> int:
-    """D: what the outcome head reads beside the conditions."""
-    layer = world.outcome.read[0]
-    return int(layer.in_features) - world.encoder.width  # type: ignore[arg-type]
+    """D: the denoiser's features that the outcome head reads."""
+    return int(world.outcome.features)
