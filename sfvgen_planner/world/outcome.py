@@ -124,5 +124,5 @@ class Spots(nn.Module):
         looked = self.look(latents.flatten(0, 1))
         share = self.where(looked).flatten(2).softmax(-1)
         found = torch.cat([share @ self.grid, share @ self.what(looked).flatten(2).mT], -1)
-        told: Tensor = self.tell(found.flatten(1))
-        return told.unflatten(0, latents.shape[:2])
+        told: Tensor = self.tell(found.flatten(1)).reshape(*latents.shape[:2], -1)
+        return told
