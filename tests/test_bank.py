@@ -16,7 +16,7 @@ from peft import PeftModel
 from world_fakes import tiny_world
 
 from sfvgen_planner.data import atomic
-from sfvgen_planner.errors import BadCheckpoint, BadMemory, UnknownName
+from sfvgen_planner.errors import BadCheckpoint, BadMemory, SfvgenError, UnknownName
 from sfvgen_planner.memory import PRESETS, Bank, Card, Memory, load, remember, start, view_of
 from sfvgen_planner.memory.bank import CARD, INDEX
 from sfvgen_planner.memory.files import CONFIG, WEIGHTS
@@ -94,7 +94,7 @@ def test_a_flipped_bit_anywhere_is_caught(
     path.write_bytes(data)
     (root / INDEX).unlink(missing_ok=True)
     assert list(Bank(root).verify()) == [name]
-    with pytest.raises((BadCheckpoint, UnknownName)):
+    with pytest.raises(SfvgenError):
         Bank(root, world).load(name)
     broken = Bank(root)
     broken.forget([name])

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench camera": ("sfvgen_experiments.bench.camera:main", "measure how fast the ray camera draws"),
     "bench tasks": ("sfvgen_experiments.bench.tasks:main", "measure how many steps a second each task makes"),
     "bench memory_need": ("sfvgen_experiments.bench.memory_need:main", "show that the memory tasks need memory"),
+    "bench bank": ("sfvgen_experiments.bench.bank:main", "measure how quick a large bank of memories is"),
     "bench memory": ("sfvgen_experiments.bench.memory:main", "measure what memories recall of real tasks"),
     "bench memory_rows": ("sfvgen_experiments.bench.memory_rows:main", "measure writing many memories at once"),
     "bench slow": ("sfvgen_experiments.bench.slow:main", "measure the slow world on held-out windows"),

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -21,15 +21,16 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from torch import Tensor
 
 from sfvgen_planner.data.atomic import building, discard, locked, settle, sweep, write_bytes
 from sfvgen_planner.errors import BadCheckpoint, BadMemory, UnknownName, closest
 from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.memory.card import Card, Entry
 from sfvgen_planner.memory.files import CONFIG, WEIGHTS, factors_of, save
-from sfvgen_planner.memory.merging import begun_with, merge
+from sfvgen_planner.memory.merging import merge
 from sfvgen_planner.memory.start import check_layers, identity
-from sfvgen_planner.memory.value import Memory, low_rank
+from sfvgen_planner.memory.value import Memory
 from sfvgen_planner.memory.view import View
 from sfvgen_planner.world.model import WorldModel
 
@@ -88,16 +89,17 @@ class Bank:
         """One row, that begins with what was kept."""
         entry = self.entry(name)
         self._check_world(entry.world, force)
-        memory = _read_memory(self._place / name, entry)
-        if self.world is None:
-            return memory
-        one = next(self.world.denoiser.parameters())
-        moved = {key: value.to(one.device, one.dtype) for key, value in memory.start.items()}
-        if force:
-            check_layers(self.world, moved, memory.config)
-        pace = None if memory.pace is None else {key: value.to(one) for key, value in memory.pace.items()}
-        here = replace(memory, seeds=memory.seeds.to(one.device), world=self.known or entry.world, pace=pace)
-        return begun_with(here, low_rank(moved, "moved"))
+        factors = _read_factors(self._place / name, entry)
+        device, dtype = torch.device("cpu"), torch.float32
+        if self.world is not None:
+            one = next(self.world.denoiser.parameters())
+            device, dtype = one.device, one.dtype
+        first = {key: value.to(device, dtype) for key, value in factors.items()}
+        if self.world is not None and force:
+            check_layers(self.world, first, entry.config)
+        pace = None if entry.pace is None else {key: torch.tensor(at, device=device) for key, at in entry.pace.items()}
+        seeds = torch.zeros(1, dtype=torch.int64, device=device)
+        return Memory(Trained.fresh(first), first, seeds, entry.config, self.known or entry.world, pace)
 
     def recall(self, view: View, k: int = 1, *, force: bool = False) -> Recalled:
         """From the k nearest memories of the same body and world, each weighing by the inverse square of its distance;
@@ -158,7 +160,7 @@ class Bank:
             raise BadCheckpoint(f"{root} with {name}, {problem}", "whole memories", "Forget it, or name the others.")
         for name in chosen:
             self._check_world(other.entries[name].world, force)
-            _read_memory(other._place / name, other.entries[name])
+            _read_factors(other._place / name, other.entries[name])
         for name in chosen:
             if name in self.entries:
                 continue
@@ -175,7 +177,7 @@ class Bank:
         for name in sorted(self._names()):
             try:
                 entry = _read_card(self._place / name)
-                _read_memory(self._place / name, entry)
+                _read_factors(self._place / name, entry)
             except (BadCheckpoint, BadMemory) as error:
                 problems[name] = error.given
         return problems
@@ -281,15 +283,12 @@ def _read_card(folder: Path) -> Entry:
     return entry
 
 
-def _read_memory(folder: Path, entry: Entry) -> Memory:
+def _read_factors(folder: Path, entry: Entry) -> dict[str, Tensor]:
     """What the files hold, if they are those of the entry."""
     try:
         weights, config = ((folder / name).read_bytes() for name in (WEIGHTS, CONFIG))
         if entry.sealed(weights, config).checksum != entry.checksum:
             raise ValueError("its checksum is another")
-        factors = factors_of(json.loads(config), safetensors.torch.load(weights), folder)
+        return factors_of(json.loads(config), safetensors.torch.load(weights), folder)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise BadCheckpoint(f"{folder}, which is not what was kept ({error})", "whole files", "Forget it.") from error
-    pace = None if entry.pace is None else {name: torch.tensor(value) for name, value in entry.pace.items()}
-    seeds = torch.zeros(1, dtype=torch.int64)
-    return Memory(Trained.fresh(factors), factors, seeds, entry.config, entry.world, pace)

@@ -126,7 +126,7 @@ def factors_of(told: Mapping[str, Any], weights: Mapping[str, Tensor], folder: P
     for name in names:
         rank = found[name + B].shape[2]
         scale = alpha / (rank**0.5 if rooted else rank)
-        found[name + B] = found[name + B] * scale
+        found[name + B] = found[name + B] * scale if scale != 1 else found[name + B]
     return found
 
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from sfvgen_planner.errors import BadMemory
-from sfvgen_planner.memory.adam import Trained
-from sfvgen_planner.memory.value import Memory, named
-from sfvgen_planner.world.lowrank import LowRank
+from sfvgen_planner.memory.adam import Tensors, Trained
+from sfvgen_planner.memory.value import A, B, Memory, low_rank
 
 Pair = tuple[Tensor, Tensor]
 """A [n, ...] and B [out, n] of one layer."""
@@ -28,27 +27,25 @@ def merge(parts: Sequence[Memory], weights: Sequence[float], rank: int | None = 
     their own.
     """
     _check(parts, weights, rank)
-    one = parts[0]
+    one, split = parts[0], [low_rank(part.trained.weights, "") for part in parts]
     if len(parts) == 1 and weights[0] == 1 and one.config.rank <= (rank or one.config.rank):
-        return begun_with(one, one.factors)
-    shared = all(_alike(part.factors.down, one.factors.down) for part in parts)
+        return begun_with(one, one.trained.weights)
+    shared = all(_alike(part.down, split[0].down) for part in split)
     join = _summed if shared else _stacked
-    pairs = {
-        name: join([(p.factors.down[name][0], p.factors.up[name][0]) for p in parts], weights)
-        for name in one.factors.down
-    }
+    pairs = {name: join([(part.down[name][0], part.up[name][0]) for part in split], weights) for name in split[0].down}
     if rank is not None:
         pairs = _shortened(pairs, rank)
-    down, up = ({name: pair[which][None] for name, pair in pairs.items()} for which in range(2))
-    return begun_with(one, LowRank(down, up, "merged"))
+    return begun_with(
+        one,
+        {name + end: pair[which][None] for name, pair in pairs.items() for which, end in enumerate((A, B))},
+    )
 
 
-def begun_with(like: Memory, factors: LowRank) -> Memory:
+def begun_with(like: Memory, first: Tensors) -> Memory:
     """A memory that begins with these factors, of one row, to be written on as `like` is."""
-    first = named(factors)
-    rank = int(next(iter(factors.down.values())).shape[1])
-    seeds = torch.zeros_like(like.seeds[:1])
-    return replace(like, trained=Trained.fresh(first), start=first, seeds=seeds, config=replace(like.config, rank=rank))
+    rank = next(int(value.shape[1]) for name, value in first.items() if name.endswith(A))
+    seeds, config = torch.zeros_like(like.seeds[:1]), replace(like.config, rank=rank)
+    return replace(like, trained=Trained.fresh(first), start=first, seeds=seeds, config=config)
 
 
 def _check(parts: Sequence[Memory], weights: Sequence[float], rank: int | None) -> None:
@@ -61,7 +58,7 @@ def _check(parts: Sequence[Memory], weights: Sequence[float], rank: int | None) 
         raise BadMemory(f"memories of ranks {ranks}", "one rank", "Merge those of each rank apart.")
     if any(part.rows != 1 for part in parts):
         raise BadMemory(f"memories of {[p.rows for p in parts]} rows", "one row each", "Take memory[i : i + 1].")
-    kinds = {(part.world, part.config, tuple(sorted(part.factors.down))) for part in parts}
+    kinds = {(part.world, part.config, tuple(sorted(part.start))) for part in parts}
     if len(kinds) > 1 or not all(_alike(part.pace or {}, parts[0].pace or {}) for part in parts):
         raise BadMemory("memories of different worlds, configs or paces", "one of each", "Keep them apart.")
     if rank is not None and rank < 1:
@@ -101,10 +98,11 @@ def _nearest(down: Tensor, up: Tensor, rank: int) -> Pair:
 
     All of A's directions stay of one length, as long as they were on average: one of length 0 could never be written.
     """
-    sizes, turn = torch.linalg.eigh(down @ down.mT)
-    lengths = sizes.clamp(min=1e-12 * float(sizes.max())).sqrt()
-    plain = (turn / lengths[:, None]).mT @ down  # rows of length 1, at right angles
-    whole = up @ (turn * lengths[:, None])  # so that whole @ plain is up @ down
+    gram = down @ down.mT
+    least = 1e-12 * gram.diagonal(dim1=1, dim2=2).amax(1)  # two A may be one and the same
+    corner = torch.linalg.cholesky(gram + torch.diag_embed(least[:, None].expand(gram.shape[:2])))
+    plain = torch.linalg.solve_triangular(corner, down, upper=False)  # rows of length 1, at right angles
+    whole = up @ corner  # so that whole @ plain is up @ down
     _, ways = torch.linalg.eigh(whole.mT @ whole)
     ways = ways[..., -rank:]
     length = down.square().sum(-1).mean(-1).sqrt()[:, None, None]
