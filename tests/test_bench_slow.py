@@ -119,7 +119,7 @@ def measured(
         return Dream(*(other if misled else told)(held))
 
     monkeypatch.setattr(slow, "dream", made)
-    found = slow.measure({"causal": tiny_world()}, tests, slow.Plan(20, 4, "", ONE_STEP, judge))
+    found = slow.measure({"causal": tiny_world()}, tests, slow.Plan(20, 4, "", ONE_STEP, ONE_STEP, judge))
     return found, Together.of([found], judge)
 
 

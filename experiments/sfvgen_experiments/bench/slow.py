@@ -39,6 +39,8 @@ class Plan:
     long: int
     behaviour: str
     sampler: SamplerConfig
+    at_length: SamplerConfig
+    """of long dreams"""
     judge: Judge | None
 
 
@@ -48,7 +50,8 @@ def main(
     judge: str | None = None,
     windows: int = 200,
     long: int = 32,
-    steps: int = 4,
+    steps: int = 2,
+    long_steps: int = 25,
     guidance: float = 1.0,
     behaviour: str = "",
     threads: int = 2,
@@ -64,7 +67,8 @@ def main(
         )
     looking = None if judge == "" else load_judge(judge).judge
     models = named(worlds or (str(SHIPPED),))
-    plan = Plan(windows, long, behaviour, SamplerConfig(steps, guidance=guidance), looking)
+    samplers = [SamplerConfig(count, guidance=guidance) for count in (steps, long_steps)]
+    plan = Plan(windows, long, behaviour, *samplers, looking)
     rows: dict[str, OfSet] = {}
     for folder in data:
         name = Path(folder).name
@@ -75,7 +79,14 @@ def main(
     result = {
         "worlds": {name: {"folder": folder} for name, folder in zip(models, worlds or ("shipped",), strict=True)},
         "judge": looking and {"folder": judge or "shipped", "sha256": looking.identity},
-        "asked": {"windows": windows, "long": long, "steps": steps, "guidance": guidance, "behaviour": behaviour},
+        "asked": {
+            "windows": windows,
+            "long": long,
+            "steps": steps,
+            "long_steps": long_steps,
+            "guidance": guidance,
+            "behaviour": behaviour,
+        },
         "rows": rows,
         "together": together,
     }
@@ -126,6 +137,6 @@ def long_dreams(world: WorldModel, dataset: Dataset, plan: Plan) -> tuple[tuple[
     past = world.config.past
     new = longest(dataset, past, LONGEST, plan.long, plan.behaviour)
     held = hold_out(dataset, past, new, plan.long, plan.behaviour)
-    dreamt = dream(world, held, plan.sampler)
+    dreamt = dream(world, held, plan.at_length)
     parts = [slice(start, start + FRAMES_PER_CHUNK) for start in range(0, new, FRAMES_PER_CHUNK)]
     return tuple(sharpness_of(held.real[:, part], dreamt.frames[:, part]) for part in parts), dreamt.finite
