@@ -123,6 +123,18 @@ def measured(
     return found, Together.of([found], judge)
 
 
+def test_long_dreams_have_a_sampler_of_their_own(tests: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def watched(world: WorldModel, held: HeldOut, sampler: SamplerConfig) -> Dream:
+        asked.append((held.actions.shape[1], sampler.steps))
+        return dream(world, held, sampler)
+
+    monkeypatch.setattr(slow, "dream", watched)
+    slow.measure({"causal": tiny_world()}, tests, slow.Plan(4, 2, "", ONE_STEP, SamplerConfig(steps=3), None))
+    assert asked == [(8, 1), (8, 1), (16, 3)]
+
+
 def test_the_truth_meets_every_bar(tests: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     found, together = measured(
         tests, monkeypatch, lambda held: (held.real, True), lambda held: (copied(held), True), Eye()
