@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "memory export": ("sfvgen_experiments.banking:export", "copy memories into another bank"),
     "memory import": ("sfvgen_experiments.banking:import_from", "copy memories out of another bank"),
     "memory verify": ("sfvgen_experiments.banking:verify", "compare every memory with its checksum"),
+    "consolidate": ("sfvgen_experiments.consolidating:main", "let a bank's episodes sink into the slow weights"),
     "train-judge": ("sfvgen_experiments.train_judge:main", "train and measure the network that judges videos"),
     "pack": ("sfvgen_experiments.pack:main", "write a trained world in half precision, to ship it"),
     "imagine": ("sfvgen_experiments.imagine:main", "write truth and dream side by side as mp4"),

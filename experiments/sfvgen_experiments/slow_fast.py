@@ -94,12 +94,17 @@ def _task(config: Loop) -> tuple[WorldModel, list[Source], int, DropRates]:
     if not config.data:
         raise BadOption("neither a task nor data", "task=panorama or data=[folder,...]", "Record some: sfvgen collect.")
     world = WorldModel.from_pretrained(config.world)
-    datasets = [Dataset(path) for path in config.data]
-    for one in datasets:
-        if any(card.get("split") == "test" for card in one.cards):
-            raise BadOption(f"{one.root} of the test split", "data to learn from", "It is for measuring only.")
+    datasets = [to_learn_from(path) for path in config.data]
     place = Path(config.out) / "latents"
     sets: list[Source] = [
         LatentSet(one, world.codec, place, config.episodes) for one in tqdm(datasets, desc="latents", unit="set")
     ]
     return world, sets, world.config.past, DropRates()
+
+
+def to_learn_from(folder: str) -> Dataset:
+    """A data set, but for the test split's."""
+    dataset = Dataset(folder)
+    if any(card.get("split") == "test" for card in dataset.cards):
+        raise BadOption(f"{folder} of the test split", "data to learn from", "It is for measuring only.")
+    return dataset
