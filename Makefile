@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(STAMP)  ## record ten episodes of each task and write outputs/demo/index.html
+demo: $(STAMP)  ## let a planner play, record every task and write outputs/demo/index.html
 	$(BIN)/sfvgen demo
 
 # The shipped world: what it saw, how long it was trained. Every step goes on where it was killed.

@@ -231,11 +231,13 @@ def test_import_of_an_environment() -> None:
 
 
 def test_demo_makes_a_page_that_needs_nothing_else() -> None:
-    words = ["length=short", "episodes=2", "size=16", "workers=0", "tasks=[reach,push_cube]"]
-    assert sfvgen("demo", *words) == 0
+    words = ["length=short", "episodes=2", "size=16", "workers=0", "tasks=[reach,push_cube]", "planned=[reach]"]
+    assert sfvgen("demo", *words, "world=oracle") == 0
     page = Path("outputs/demo/index.html").read_text()
     assert "http" not in page
-    assert page.count("<figure") == 4
+    assert page.count("<figure") == 5
+    assert 'src="plan/reach/reach_short_00.mp4" poster="plan/reach/reach_short_00.png"' in page
+    assert Path("outputs/demo/plan/reach/reach_short_00.png").is_file()
     videos = sorted(Path("outputs/demo/videos").glob("*.mp4"))
     assert len(videos) == 4
     for video in videos:

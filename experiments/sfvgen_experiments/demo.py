@@ -1,4 +1,4 @@
-"""`sfvgen demo`: every task, recorded with its expert, on one page of videos."""
+"""`sfvgen demo`: a planner at work in the learned world, and every task with its expert, on one page of videos."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +16,11 @@ import sfvgen_envs
 from sfvgen_envs.scene import Length
 from sfvgen_experiments import demo_page
 from sfvgen_experiments.collect import Collect, record
+from sfvgen_experiments.plan import PlanConfig
+from sfvgen_experiments.plan import main as plan
 from sfvgen_planner.data import Dataset, write_picture, write_video
 from sfvgen_planner.data.atomic import write_bytes
+from sfvgen_planner.data.video import read_video
 from sfvgen_planner.types import Episode
 
 SHEET_COLUMNS, SHEET_SCALE, GAP = 8, 2, 4
@@ -27,8 +30,10 @@ SHEET_COLUMNS, SHEET_SCALE, GAP = 8, 2, 4
 class Demo:
     """Options of `sfvgen demo`."""
 
+    planned: tuple[str, ...] = ("reach", "lane_keep")
+    world: str | None = None
     tasks: tuple[str, ...] = tuple(sfvgen_envs.TASKS)
-    episodes: int = 10
+    episodes: int = 4
     length: Length = "medium"
     size: int = 64
     scale: int = 4
@@ -38,7 +43,7 @@ class Demo:
 
 
 def main(config: Demo) -> None:
-    """Records, draws, writes the page, and prints where it is."""
+    """Records, plans, draws, writes the page, and prints where it is."""
     out = Path(config.out)
     asked = [_collection(config, task) for task in config.tasks]
     chapters, sheet = [], []
@@ -50,9 +55,39 @@ def main(config: Demo) -> None:
         sheet.append(_strip(dataset))
         print(_row(chapter))
     _write_sheet(sheet, out / "sheet.png")
+    films = [_film(config, task) for task in config.planned]
     page = out / "index.html"
-    write_bytes(page, demo_page.render(chapters, dataset.description.frame_rate, config.size).encode())
+    write_bytes(page, demo_page.render(films, chapters, dataset.description.frame_rate, config.size).encode())
     print(f"\nOpen in a browser: {page.resolve().as_uri()}")
+
+
+def _film(config: Demo, task: str) -> demo_page.Film:
+    """An episode of a planner."""
+    out = Path(config.out)
+    print(f"\na planner in the {'true simulator' if config.world == 'oracle' else 'learned world'}:")
+    asked = PlanConfig(
+        task,
+        episodes=1,
+        world=config.world,
+        budget="tiny",
+        size=config.size,
+        threads=max(1, config.workers),
+        seed=config.seed,
+        out=str(out / "plan" / task),
+    )
+    (played,) = plan(asked)["episodes"]
+    video = Path(played["video"])
+    frames = read_video(video)
+    write_picture(video.with_suffix(".png"), frames[len(frames) // 2])
+    return demo_page.Film(
+        task,
+        video=video.relative_to(out).as_posix(),
+        poster=video.with_suffix(".png").relative_to(out).as_posix(),
+        steps=played["steps"],
+        success=played["success"],
+        waypoint_distance=played["waypoint_distance"],
+        seconds=played["seconds_per_replan"],
+    )
 
 
 def _collection(config: Demo, task: str) -> Collect:

@@ -32,12 +32,39 @@ class Chapter:
     clips: tuple[Clip, ...]
 
 
-def render(chapters: list[Chapter], fps: float, size: int) -> str:
+@dataclass(frozen=True)
+class Film:
+    """An episode of a planner: what it saw and thought."""
+
+    task: str
+    video: str
+    """relative to the page, as is the poster"""
+    poster: str
+    steps: int
+    success: bool
+    waypoint_distance: float
+    seconds: float
+    """a plan took"""
+
+
+def render(films: list[Film], chapters: list[Chapter], fps: float, size: int) -> str:
     """The page's HTML."""
     template = Template((files("sfvgen_experiments") / "demo_page.html").read_text(encoding="utf-8"))
     links = " ".join(f'<a href="#{escape(c.task)}">{escape(_title(c.task))}</a>' for c in chapters)
     body = "\n".join(_chapter(chapter, fps) for chapter in chapters)
-    return template.substitute(links=links, size=size, chapters=body)
+    return template.substitute(links=links, size=size, films="\n".join(map(_film, films)), chapters=body)
+
+
+def _film(film: Film) -> str:
+    return f"""<figure class="film">
+<video src="{escape(film.video)}" poster="{escape(film.poster)}" muted loop playsinline controls preload="none"></video>
+<figcaption><p class="facts"><b>{escape(_title(film.task))}</b> {_verdict(film.success)}
+<span>{film.waypoint_distance:.3f} m off</span> <span>{film.steps} steps</span>
+<span>{film.seconds:.1f} s a plan</span></p></figcaption></figure>"""
+
+
+def _verdict(success: bool) -> str:
+    return '<b class="yes">solved</b>' if success else '<b class="no">not solved</b>'
 
 
 def _chapter(chapter: Chapter, fps: float) -> str:
@@ -55,11 +82,11 @@ def _chapter(chapter: Chapter, fps: float) -> str:
 def _card(clip: Clip, fps: float) -> str:
     first = clip.instructions[0][1] if clip.instructions else ""
     told = escape(json.dumps({"fps": fps, "instructions": clip.instructions, "phrases": clip.phrases}))
-    verdict = '<b class="yes">solved</b>' if clip.success else '<b class="no">not solved</b>'
     return f"""<figure data-told="{told}">
 <video src="{escape(clip.video)}" poster="{escape(clip.poster)}" muted loop playsinline controls preload="none"></video>
 <figcaption><p class="instruction">{escape(first)}</p><p class="phrase">&nbsp;</p>
-<p class="facts">{verdict} <span>{clip.waypoint_distance:.3f} m off</span> <span>{clip.steps} steps</span></p>
+<p class="facts">{_verdict(clip.success)} <span>{clip.waypoint_distance:.3f} m off</span>
+<span>{clip.steps} steps</span></p>
 </figcaption></figure>"""
 
 

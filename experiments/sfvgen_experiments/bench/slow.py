@@ -67,8 +67,8 @@ def main(
         )
     looking = None if judge == "" else load_judge(judge).judge
     models = named(worlds or (str(SHIPPED),))
-    samplers = [SamplerConfig(count, guidance=guidance) for count in (steps, long_steps)]
-    plan = Plan(windows, long, behaviour, *samplers, looking)
+    short, at_length = (SamplerConfig(count, guidance=guidance) for count in (steps, long_steps))
+    plan = Plan(windows, long, behaviour, short, at_length, looking)
     rows: dict[str, OfSet] = {}
     for folder in data:
         name = Path(folder).name
