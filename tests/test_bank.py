@@ -18,7 +18,7 @@ from world_fakes import tiny_world
 from sfvgen_planner.data import atomic
 from sfvgen_planner.errors import BadCheckpoint, BadMemory, SfvgenError, UnknownName
 from sfvgen_planner.memory import PRESETS, Bank, Card, Memory, load, remember, start, view_of
-from sfvgen_planner.memory.bank import CARD, INDEX
+from sfvgen_planner.memory.bank import CARD, INDEX, Group
 from sfvgen_planner.memory.files import CONFIG, WEIGHTS
 from sfvgen_planner.world.model import WorldModel
 
@@ -257,6 +257,17 @@ def test_a_place_is_recognised_by_its_looks_and_by_where_one_stands(world: World
         1, abs=0.01
     )
     assert away(picture, np.concatenate([here[:3], -here[3:7], here[7:]])) == 0, "q and -q are one turn"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=60), st.integers(-60, 60), st.integers(1, 12))
+def test_the_nearest_are_those_that_looking_at_each_would_find(places: list[int], here: int, k: int) -> None:
+    views = np.stack([place(number).numbers for number in places]).astype(np.float32)
+    found = Group([str(number) for number in range(len(places))], views).nearest(place(here), k)
+    away = np.abs(np.array(places) - here)
+    assert list(found.values()) == sorted(away)[:k]
+    assert all(found[name] == away[int(name)] for name in found)
+    assert list(found)[0] == str(int(np.argmin(away))), "of equals the first"
 
 
 def test_a_card_without_a_loss_is_a_card() -> None:

@@ -37,6 +37,8 @@ from sfvgen_planner.world.model import WorldModel
 CARD, INDEX, LOCK = "card.json", "cards.jsonl", ".lock"
 LEAST = 1e-4
 """Share below which a memory is left out of what is recalled."""
+SLACK = 8
+"""More memories than are asked for are looked at closely."""
 FORCE = "Remember again in this world, or force it."
 
 
@@ -52,6 +54,24 @@ class Recalled:
     """of their views from the one asked for: who finds them large may begin anew"""
 
 
+class Group:
+    """Memories that were written alike, by what their views are."""
+
+    def __init__(self, names: list[str], views: NDArray[np.float32]) -> None:
+        """Views [N, D] in the order of the names."""
+        self.names, self.views = names, views
+        self.squares = np.square(views).sum(1)
+
+    def nearest(self, view: View, k: int) -> dict[str, float]:
+        """The k nearest with their distances, nearest first."""
+        asked = view.numbers.astype(np.float32)
+        # One product finds who may be meant; rounding must not decide between them.
+        rough = self.squares - 2 * (self.views @ asked)
+        some = np.sort(np.argpartition(rough, k + SLACK)[: k + SLACK]) if k + SLACK < len(rough) else range(len(rough))
+        exact = {i: float(np.linalg.norm(self.views[i].astype(np.float64) - asked)) for i in some}
+        return {self.names[i]: exact[i] for i in sorted(exact, key=lambda i: exact[i])[:k]}
+
+
 class Bank:
     """Memories by name; `entries` are all of them."""
 
@@ -62,7 +82,7 @@ class Bank:
             raise BadMemory(f"{root}, where no bank is", "a bank's folder", "Bank.begun(root) makes one.")
         self.known = None if world is None else identity(world)
         self.entries: dict[str, Entry] = self._read()
-        self._views: dict[tuple[str, str | None], tuple[list[str], NDArray[np.float32]]] = {}
+        self._groups: dict[tuple[str, str | None], list[Group]] = {}
 
     @classmethod
     def begun(cls, root: Path | str, world: WorldModel | None = None) -> "Bank":
@@ -104,17 +124,16 @@ class Bank:
     def recall(self, view: View, k: int = 1, *, force: bool = False) -> Recalled:
         """From the k nearest memories of the same body and world, each weighing by the inverse square of its distance;
         of their own rank."""
-        names, views = self._candidates(view.task, None if force else self.known)
-        if not names or k < 1:
+        known = self._alike(view.task, None if force else self.known)
+        groups = [group for group in known if group.views.shape[1] == len(view.numbers)]
+        if not groups or k < 1:
             held = sorted({entry.card.task for entry in self.entries.values()})
             raise BadMemory(
-                f"{k} of {len(names)} memories of {view.task!r} in this world, {len(self)} in all, of {held}",
+                f"{k} of {sum(len(group.names) for group in groups)} memories of {view.task!r} in this world, {len(self)} in all, of {held}",
                 "one at least",
                 "Remember episodes first: sfvgen memory add.",
             )
-        away = np.sqrt(np.square(views - view.numbers.astype(np.float32)).sum(1)).astype(np.float64)
-        order = np.argsort(away, kind="stable")
-        distances = self._mergeable(((names[i], float(away[i])) for i in order), k)
+        distances = min((group.nearest(view, k) for group in groups), key=lambda found: next(iter(found.values())))
         shares = {name: 1 / max(distance**2, 1e-12) for name, distance in distances.items()}
         kept = {name: share for name, share in shares.items() if share >= LEAST * sum(shares.values())}
         weights = {name: share / sum(kept.values()) for name, share in kept.items()}
@@ -144,7 +163,7 @@ class Bank:
         for name in [name if name in there else self.find(name) for name in names]:
             discard(self._place / name)
             self.entries.pop(name, None)
-        self._views = {}
+        self._groups = {}
 
     def export(self, root: Path | str, names: Iterable[str] | None = None) -> list[str]:
         """Copies memories (all, if none are named) into the bank in another folder, made if it is not there."""
@@ -188,7 +207,7 @@ class Bank:
             sweep(self._place)
             sweep(self.root)
         self.entries = self._read()
-        self._views = {}
+        self._groups = {}
 
     def __enter__(self) -> "Bank":
         return self
@@ -221,7 +240,7 @@ class Bank:
         with suppress(FileExistsError):  # the same content is there already
             settle(folder, self._place / entry.name, self.root / LOCK)
         self.entries[entry.name] = entry
-        self._views = {}
+        self._groups = {}
 
     def _read(self) -> dict[str, Entry]:
         """All entries by name; an index that differs from what is there is written again, where this is allowed."""
@@ -247,25 +266,20 @@ class Bank:
             return {}
         return {entry.name: entry for entry in found}
 
-    def _candidates(self, task: str, world: str | None) -> tuple[list[str], NDArray[np.float32]]:
-        """Names and views [N, D] of what may be recalled."""
+    def _alike(self, task: str, world: str | None) -> list[Group]:
+        """What may be recalled, and merged with each other."""
         key = (task, world)
-        if key not in self._views:
-            fit = [n for n, e in sorted(self.entries.items()) if e.card.task == task and world in (None, e.world)]
-            self._views[key] = fit, np.array([self.entries[name].card.view.numbers for name in fit], np.float32)
-        return self._views[key]
-
-    def _mergeable(self, near: Iterable[tuple[str, float]], k: int) -> dict[str, float]:
-        """The first k that were written as the first one was."""
-        first, found = None, {}
-        for name, away in near:
-            how = self.entries[name].config, self.entries[name].pace
-            first = first or how
-            if how == first:
-                found[name] = away
-            if len(found) == k:
-                break
-        return found
+        if key not in self._groups:
+            hows: dict[object, list[str]] = {}
+            for name, entry in sorted(self.entries.items()):
+                if entry.card.task == task and world in (None, entry.world):
+                    pace = None if entry.pace is None else tuple(sorted(entry.pace.items()))
+                    hows.setdefault((entry.config, pace, len(entry.card.view.numbers)), []).append(name)
+            self._groups[key] = [
+                Group(names, np.array([self.entries[name].card.view.numbers for name in names], np.float32))
+                for names in hows.values()
+            ]
+        return self._groups[key]
 
     def _check_world(self, world: str, force: bool) -> None:
         if not force and self.known not in (None, world):
