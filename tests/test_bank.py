@@ -267,7 +267,7 @@ def test_the_nearest_are_those_that_looking_at_each_would_find(places: list[int]
     away = np.abs(np.array(places) - here)
     assert list(found.values()) == sorted(away)[:k]
     assert all(found[name] == away[int(name)] for name in found)
-    assert list(found)[0] == str(int(np.argmin(away))), "of equals the first"
+    assert next(iter(found)) == str(int(np.argmin(away))), "of equals the first"
 
 
 def test_a_card_without_a_loss_is_a_card() -> None:

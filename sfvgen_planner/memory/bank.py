@@ -37,8 +37,8 @@ from sfvgen_planner.world.model import WorldModel
 CARD, INDEX, LOCK = "card.json", "cards.jsonl", ".lock"
 LEAST = 1e-4
 """Share below which a memory is left out of what is recalled."""
-SLACK = 8
-"""More memories than are asked for are looked at closely."""
+ROUNDING = 1e-5
+"""Of squared lengths, in single precision and to spare."""
 FORCE = "Remember again in this world, or force it."
 
 
@@ -67,9 +67,12 @@ class Group:
         asked = view.numbers.astype(np.float32)
         # One product finds who may be meant; rounding must not decide between them.
         rough = self.squares - 2 * (self.views @ asked)
-        some = np.sort(np.argpartition(rough, k + SLACK)[: k + SLACK]) if k + SLACK < len(rough) else range(len(rough))
-        exact = {i: float(np.linalg.norm(self.views[i].astype(np.float64) - asked)) for i in some}
-        return {self.names[i]: exact[i] for i in sorted(exact, key=lambda i: exact[i])[:k]}
+        slack = ROUNDING * (float(self.squares.max()) + float(asked @ asked))
+        last = np.partition(rough, min(k, len(rough)) - 1)[min(k, len(rough)) - 1]
+        some = np.flatnonzero(rough <= last + slack)
+        away = np.linalg.norm(self.views[some].astype(np.float64) - asked, axis=1)
+        order = np.argsort(away, kind="stable")[:k]
+        return {self.names[some[i]]: float(away[i]) for i in order}
 
 
 class Bank:
@@ -128,8 +131,9 @@ class Bank:
         groups = [group for group in known if group.views.shape[1] == len(view.numbers)]
         if not groups or k < 1:
             held = sorted({entry.card.task for entry in self.entries.values()})
+            there = sum(len(group.names) for group in groups)
             raise BadMemory(
-                f"{k} of {sum(len(group.names) for group in groups)} memories of {view.task!r} in this world, {len(self)} in all, of {held}",
+                f"{k} of {there} memories of {view.task!r} in this world, {len(self)} in all, of {held}",
                 "one at least",
                 "Remember episodes first: sfvgen memory add.",
             )
