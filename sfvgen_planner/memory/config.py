@@ -8,12 +8,13 @@ from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.memory.adam import WAYS
 from sfvgen_planner.world.schedule import DRAWS, Draw
 
-Variant = Literal["full", "original", "global", "frame", "off"]
-VARIANTS = ("full", "original", "global", "frame", "off")
+Variant = Literal["full", "original", "global", "frame", "jump", "off"]
+VARIANTS = ("full", "original", "global", "frame", "jump", "off")
 KINDS = {
     "attention": r"blocks\.\d+\.[qkvo]|.*\.attn\d\.to_(q|k|v|out\.0)",
     "mlp": r"blocks\.\d+\.(up|down)|.*\.ff\.net\.(0\.proj|2)",
     "address": r"address|unet\.conv_in",
+    "brush": r"out|carry\.(up|out|(look|draw)(_on\..*)?)|unet\.conv_out",
     "convolution": r".*\.resnets\.\d+\.conv\d",
     "temporal_convolution": r".*\.temp_convs\.\d+\.conv\d\.\d",
 }
@@ -27,7 +28,9 @@ class MemoryConfig:
     variant: Variant = "full"
     """"full": the paper's local rule, past and new frames wholly noised, actions withheld; "original": the past is
     given clean, the loss is on the new frames, actions are told; "global": windows of the whole history instead of the
-    last one; "frame": one past frame instead of all; "off": nothing is remembered"""
+    last one; "frame": one past frame instead of all; "jump": as
+    memories are read, the past is given clean, and most draws show new frames after the past of another window, from
+    where they could not be seen; the others, all told, keep what needs no memory as it was; "off": nothing is remembered"""
     modules: tuple[str, ...] = ("attention", "mlp")
     """kinds of layers, or patterns of whole layer names; each must match something"""
     rank: int = 7

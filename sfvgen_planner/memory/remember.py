@@ -20,6 +20,11 @@ from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.noise import keyed_noise, split
 from sfvgen_planner.world.schedule import draw_levels
 
+READ = ("original", "jump")
+"""Variants written as they are read: after a clean past, with all told."""
+JUMPS = 0.75
+"""Of the draws of an update, where there is more than one window."""
+
 
 def remember(
     world: WorldModel, memory: Memory, window: Seen, earlier: Sequence[Seen] = (), *, through: bool = False
@@ -42,7 +47,7 @@ def remember(
         trained, draw = memory.trained, drawn(memory, now, history)
         bound = sizes(world.denoiser, trained.weights) if config.bound < float("inf") else None
         for update in range(config.updates):
-            shown, weights = _shown([*history, now], draw.pick[:, update])
+            shown, weights = _shown([*history, now], draw.pick[:, update], draw.after[:, update])
             gradients = _gradients(world, trained.weights, config, shown, draw, update, through)
             rate, way = config.rate_at(update) * weights.double(), WAYS[config.optimiser]
             trained = step(
@@ -70,7 +75,9 @@ class Draw:
     level: Tensor
     """float [M, updates + 1, draws]"""
     pick: Tensor
-    """int64 [M, updates, draws]: which window"""
+    """int64 [M, updates, draws]: whose new frames"""
+    after: Tensor
+    """int64 [M, updates, draws]: after whose past"""
     keys: Tensor
     """int64 [M * draws]"""
     first: Tensor
@@ -88,18 +95,21 @@ def drawn(memory: Memory, window: Seen, history: Sequence[Seen] = ()) -> Draw:
     """A function of each row's seed and age, and of how many earlier windows it has."""
     config, device = memory.config, window.latents.device
     keys = split(memory.seeds, config.draws + 1)
-    levels, picks = [], []
+    levels, picks, afters = [], [], []
     for row, (key, age) in enumerate(zip(keys[:, -1].tolist(), memory.trained.steps.tolist(), strict=True)):
         draw = torch.Generator().manual_seed((key + age) % 2**63)
         learned = draw_levels(config.levels, (config.updates * config.draws,), draw)
         held = draw_levels(config.levels, (config.draws,), draw)
         levels.append(torch.cat([learned, held]).reshape(config.updates + 1, config.draws))
         own = [number for number, one in enumerate(history) if one.weights[row] > 0]
-        picks.append(torch.tensor([*own, len(history)])[_picks(config, len(own), draw)])
+        pick, known = _picks(config, len(own), draw), torch.tensor([*own, len(history)])
+        picks.append(known[pick])
+        afters.append(known[_afters(config, pick, len(known), draw)])
     first = memory.trained.steps * window.frames
     return Draw(
         torch.stack(levels).to(device, window.latents.dtype),
         torch.stack(picks),
+        torch.stack(afters),
         keys[:, :-1].flatten(),
         first.repeat_interleave(config.draws),
     )
@@ -116,14 +126,27 @@ def _picks(config: MemoryConfig, earlier: int, draw: torch.Generator) -> Tensor:
     return torch.where(turn & (config.replay > 0) & (earlier > 0), old, earlier).expand(-1, config.draws)
 
 
-def _shown(windows: Sequence[Seen], pick: Tensor) -> tuple[Seen, Tensor]:
+def _afters(config: MemoryConfig, pick: Tensor, windows: int, draw: torch.Generator) -> Tensor:
+    """int64 [updates, draws]: whose past; its own, but of "jump", where most draws have any other window's."""
+    if config.variant != "jump" or windows == 1:
+        return pick
+    other = (pick + torch.randint(1, windows, pick.shape, generator=draw)) % windows
+    return torch.where(torch.arange(config.draws) < config.draws * JUMPS, other, pick)
+
+
+def _shown(windows: Sequence[Seen], pick: Tensor, after: Tensor) -> tuple[Seen, Tensor]:
     """Of each row the windows it picked [M, draws], as M or M * draws rows, and what its update weighs [M]."""
-    last = windows[-1]
-    if bool((pick == len(windows) - 1).all()):
+    last, both = windows[-1], torch.stack([pick, after], -1)
+    if bool((both == len(windows) - 1).all()):
         return last, last.weights
-    alike = bool((pick == pick[:, :1]).all())
-    numbers = (pick[:, :1] if alike else pick).tolist()
-    chosen = Seen.stack([windows[number].row(row) for row, picked in enumerate(numbers) for number in picked])
+    alike = bool((both == both[:, :1]).all())
+    chosen = Seen.stack(
+        [
+            windows[new].row(row) if new == past else windows[new].row(row).behind(windows[past].row(row))
+            for row, picked in enumerate((both[:, :1] if alike else both).tolist())
+            for new, past in picked
+        ]
+    )
     # A row that sits out now does so whatever it saw before.
     return chosen, torch.where(last.weights > 0, chosen.weights.reshape(len(pick), -1).mean(1), 0)
 
@@ -133,7 +156,7 @@ def cropped(window: Seen, config: MemoryConfig) -> Seen:
     if config.variant == "frame" and window.past:
         window = window.after(window.past - 1)
     facts, everywhere = window.facts, torch.ones_like(window.facts.named)
-    if config.variant != "original":
+    if config.variant not in READ:
         facts = facts.withhold(actions=everywhere, texts=everywhere)
     if not config.address:
         facts = facts.withhold(poses=everywhere)
@@ -154,9 +177,9 @@ def losses(
     """[M]: each row's loss under its factors, over D draws: noise [M * D, T, C, h, w], level [M, D]. The window has
     M rows, or M * D.
 
-    Past frames are noised like the new ones and count like them, but in the variant "original".
+    Past frames are noised like the new ones and count like them, but in the variants "original" and "jump".
     """
-    draws, past = level.shape[1], window.past if config.variant == "original" else 0
+    draws, past = level.shape[1], window.past if config.variant in READ else 0
     each = level.numel() // window.rows
     with torch.no_grad():
         conditions = world.conditions(window.facts).repeat(each)
@@ -165,9 +188,12 @@ def losses(
     levels[:, :past] = 0
     process, new = world.config.process, (levels > 0)
     answer = world.denoiser(process.noised(clean, noise, levels), levels, conditions, low_rank(weights, "in training"))
+    target = process.target(clean, noise, levels)
     # Without a past nothing is copied; with one, a copy would teach nothing.
-    output = answer.drawn
-    return masked_loss(output, process.target(clean, noise, levels), new).reshape(-1, draws).mean(1)
+    loss = masked_loss(answer.drawn, target, new)
+    if config.variant == "jump":  # but what a dream shows is the mix, which is not to get worse
+        loss = (loss + masked_loss(answer.output, target, new)) / 2
+    return loss.reshape(-1, draws).mean(1)
 
 
 def _gradients(

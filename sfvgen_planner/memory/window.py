@@ -48,6 +48,13 @@ class Seen:
         facts = replace(self.facts, **{field.name: getattr(self.facts, field.name)[one] for field in fields(Facts)})
         return replace(self, latents=self.latents[one], facts=facts, weight=self.weights[one])
 
+    def behind(self, other: "Seen") -> "Seen":
+        """My new frames after another window's past: nobody did or said what leads there."""
+        past, everywhere = other.past, torch.ones_like(self.facts.named)
+        new = self.facts[self.past :].withhold(actions=everywhere, texts=everywhere)
+        latents = torch.cat([other.latents[:, :past], self.latents[:, self.past :]], 1)
+        return Seen(latents, Facts.join(other.facts[:past], new), past, self.weight)
+
     @staticmethod
     def stack(parts: Sequence["Seen"]) -> "Seen":
         """The rows of several of one length and past."""
