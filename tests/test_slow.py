@@ -11,7 +11,8 @@ from world_fakes import tiny_world, toy_episode, toy_set
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import Run, RunConfig, Step
-from sfvgen_planner.learning.slow import STILL, Batch, SlowConfig, SlowLoss, draw_batch, frames_of, train_world
+from sfvgen_planner.learning.slow import STILL, SlowLoss, train_world
+from sfvgen_planner.learning.slow_batches import Batch, SlowConfig, draw_batch, frames_of
 from sfvgen_planner.world.model import WorldModel
 
 CONFIG = SlowConfig(batch=4, worn=0.0)
@@ -80,6 +81,25 @@ def test_one_window_in_ten_is_wholly_noise_and_free_of_actions(sets: list[Latent
         assert all(text == "" for row in batch.facts.texts for text in row)
 
 
+def test_outcomes_are_learned_from_what_was_lived_too(sets: list[LatentSet]) -> None:
+    """The toy's rewards are the sums of its actions: frames, facts and outcomes belong together."""
+    for batch in batches(sets, 5):
+        lived = batch.lived
+        rows = batch.motion.rows
+        new = min(batch.motion.frames - 8, 24)
+        assert lived.latents.shape[:2] == (rows, 1 + new)
+        assert lived.rewards.shape == (rows, new)
+        torch.testing.assert_close(lived.facts.vectors[:, 1:].sum(-1), lived.rewards)
+        torch.testing.assert_close(lived.facts.poses, batch.motion.poses[:, 7 : 8 + new])
+
+
+def test_frames_dreamt_one_by_one_follow_all_that_were_made_of_their_chunk() -> None:
+    rng = np.random.default_rng(0)
+    kinds = [frames_of(CONFIG, rng) for _ in range(20000)]
+    assert {past for past, new in kinds if new == 1} == set(range(1, CONFIG.past + 8))
+    assert {past for past, new in kinds if new == 8} == set(range(1, CONFIG.past + 1))
+
+
 def test_the_loss_is_the_masked_mean_squared_error_of_the_flow(sets: list[LatentSet]) -> None:
     world = tiny_world()
     batch = next(one for one in batches(sets) if one.past and one.latents.shape[1] - one.past == 8)
@@ -109,7 +129,7 @@ def test_what_is_carried_and_what_is_drawn_are_each_asked_to_be_right(sets: list
     for name, said in (("diffusion", answer.output), ("carried", answer.parts[0]), ("drawn", answer.drawn)):
         error = (said - batch.latents)[:, batch.past :].square().mean((1, 2, 3, 4))
         assert figures[name] == pytest.approx(float((error * weight / weight.mean()).mean().detach()), rel=1e-4)
-    heads = sum(figures[name] for name in ("outcome", "inverse", "pose"))
+    heads = sum(figures[name] for name in ("outcome", "lived", "inverse", "pose"))
     assert float(loss.detach()) == pytest.approx(
         figures["diffusion"] / 2 + (figures["carried"] + figures["drawn"]) / 4 + 0.1 * heads, rel=1e-5
     )

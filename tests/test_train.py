@@ -22,7 +22,8 @@ from sfvgen_planner.data import Dataset, import_env, import_videos, write_video
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.bodies import body_of, layout_of
 from sfvgen_planner.learning.latents import LatentSet
-from sfvgen_planner.learning.slow import SlowConfig, SlowLoss, draw_batch
+from sfvgen_planner.learning.slow import SlowLoss
+from sfvgen_planner.learning.slow_batches import SlowConfig, draw_batch
 from sfvgen_planner.types import Actions, Context
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.layout import Motion

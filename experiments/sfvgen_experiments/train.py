@@ -19,7 +19,8 @@ from sfvgen_planner.learning.bodies import body_of, camera_of, layout_of
 from sfvgen_planner.learning.codec import train_codec
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import RunConfig, Step
-from sfvgen_planner.learning.slow import SlowConfig, train_world
+from sfvgen_planner.learning.slow import train_world
+from sfvgen_planner.learning.slow_batches import SlowConfig
 from sfvgen_planner.types import FRAMES_PER_CHUNK
 from sfvgen_planner.world.causal import CausalConfig
 from sfvgen_planner.world.codec import CodecConfig, KLCodec

@@ -48,12 +48,15 @@ class OutcomeHead(nn.Module):
 
     scale: Tensor
 
+    told: tuple[int, int]
+    """D and E"""
+
     def __init__(
         self, latents: tuple[int, int, int], senses: int, moved: int, features: int, frame: int, bodies: int
     ) -> None:
         """Sizes of latents (C, h, w), and S, M, D, E of the evidence."""
         super().__init__()
-        self.features, dim = features, 128
+        self.told, dim = (features, frame), 128
         self.body = nn.Embedding(bodies, dim)
         self.look = Spots(*latents, dim)
         self.feel = nn.Linear(senses, dim, bias=False)

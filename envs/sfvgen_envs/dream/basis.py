@@ -65,4 +65,4 @@ def shown_of(dream: Dream, latents: Tensor, poses: Tensor, features: Tensor | No
 
 def feature_size(world: WorldModel) -> int:
     """D: the denoiser's features that the outcome head reads."""
-    return int(world.outcome.features)
+    return int(world.outcome.told[0])

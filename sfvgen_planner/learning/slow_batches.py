@@ -1,0 +1,178 @@
+"""What slow learning looks at: windows with their noise, some of what is known withheld; a function of a key alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.learning.latents import LatentSet
+from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.world.dropout import DropRates, drop
+from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.layout import Layout
+from sfvgen_planner.world.schedule import draw_levels
+
+WRITING = DropRates(action=1.0, text=1.0, pose=0.0, wholly=0.0)
+"""What is withheld where a memory is written: what was done, not where one looked, for that is the memory's key."""
+MOTION_DROP = DropRates(text=0.5, pose=0.0, past=0.5, wholly=0.0)
+"""Who foresees poses is told actions or words, and nothing of the past."""
+MOTION_CHUNKS, LIVED_CHUNKS = (1, 3, 8), 3
+
+
+@dataclass(frozen=True)
+class SlowConfig:
+    """What a step of slow learning looks at."""
+
+    batch: int = 16
+    past: int = 8
+    """f_p at most; three windows in ten have fewer"""
+    single: float = 0.15
+    """share of steps with f_g = 1 instead of a chunk"""
+    whole: float = 0.12
+    """share of steps on windows that are wholly noise, free of actions: what fast learning will do"""
+    drop: DropRates = field(default_factory=DropRates)
+    blur: float = 0.05
+    """the past is disturbed by up to so much noise: dreams continue dreams, which are never quite clean"""
+    worn: float = 0.5
+    """share of rows whose past is as soft as what was carried along before"""
+    heads: float = 0.1
+    """weight of each head's loss"""
+    ways: int = 8
+    """windows that the pose head learns from: with 2 long ones it never heard actions"""
+    heads_only: bool = False
+    """the denoiser learns no more: what reads and foresees a finished world is sharpened"""
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.past, self.ways) < 1 or not 0 <= self.single + self.whole <= 1:
+            raise BadOption(f"{self}", "a batch, a past, and shares that sum to at most 1", "See SlowConfig.")
+
+
+@dataclass(frozen=True)
+class Lived:
+    """What really happened in R rows of 1 + T frames: the outcome head learns from it without a dream."""
+
+    latents: Tensor
+    """float [R, 1 + T, C, h, w]"""
+    facts: Facts
+    rewards: Tensor
+    """float [R, T], as are success and terminated, bool"""
+    success: Tensor
+    terminated: Tensor
+
+    def to(self, device: torch.device | str) -> "Lived":
+        """The same elsewhere."""
+        return replace(self, **{name: value.to(device) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """R rows of T frames, ready for the loss; the first `past` of them are given."""
+
+    latents: Tensor
+    """float [R, T, C, h, w]"""
+    facts: Facts
+    """what is known of them, some of it withheld"""
+    truth: Facts
+    """all of it"""
+    rewards: Tensor
+    """float [R, T]"""
+    success: Tensor
+    terminated: Tensor
+    """bool [R, T]"""
+    past: int
+    level: Tensor
+    """float [R, T]; 0 in the past"""
+    noise: Tensor
+    """float [R, T, C, h, w]"""
+    disturbance: Tensor
+    """float [R, T, C, h, w]; 0 in the new frames"""
+    wear: Tensor
+    """float [R, 2]: pixels that the past was carried there and back by; 0 where it is as sharp as ever"""
+    motion: Facts
+    """of other, longer windows: what the pose head learns from"""
+    lived: Lived
+    """the first new chunks of those windows"""
+
+
+def frames_of(config: SlowConfig, rng: np.random.Generator) -> tuple[int, int]:
+    """(f_p, f_g) of one step."""
+    kind = rng.random()
+    if kind < config.whole:
+        return 0, config.past + FRAMES_PER_CHUNK
+    single = kind < config.whole + config.single
+    past = config.past if rng.random() < 0.7 else int(rng.integers(1, config.past + 1))
+    # Dreamt one by one, frames follow all that were made of their chunk.
+    return (past + int(rng.integers(FRAMES_PER_CHUNK)), 1) if single else (past, FRAMES_PER_CHUNK)
+
+
+def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, key: Sequence[int]) -> Batch:
+    """The batch of a key (seed, step, process): a function of nothing else."""
+    rng = np.random.default_rng(list(key))
+    draw = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    past, new = frames_of(config, rng)
+    shares = rng.multinomial(config.batch, [1 / len(sets)] * len(sets))
+    windows = [one.sample(rng, int(n), past + new) for one, n in zip(sets, shares, strict=True) if n]
+    truth = Facts.stack([Facts.of_window(w.window, layout, w.body, w.camera) for w in windows])
+    latents = torch.cat([w.latents for w in windows])
+    rows, frames = latents.shape[:2]
+    level = torch.zeros(rows, frames)
+    level[:, past:] = draw_levels("leaning", (rows,), draw)[:, None]
+    noise = torch.randn(latents.shape, generator=draw)
+    disturbance = (
+        torch.randn(latents.shape, generator=draw) * config.blur * torch.rand(rows, 1, 1, 1, 1, generator=draw)
+    )
+    disturbance[:, past:] = 0
+    worn = torch.rand(rows, 1, generator=draw) < config.worn
+    wear = (torch.rand(rows, 2, generator=draw) - 0.5) * worn
+    motion, lived = _ways(sets, layout, config, rng)
+    return Batch(
+        latents,
+        drop(truth, config.drop if past else WRITING, draw, past),
+        truth,
+        torch.cat([window.rewards for window in windows]),
+        torch.cat([window.success for window in windows]),
+        torch.cat([window.terminated for window in windows]),
+        past,
+        level,
+        noise,
+        disturbance,
+        wear,
+        drop(motion, MOTION_DROP, draw, config.past),
+        lived,
+    )
+
+
+def _ways(
+    sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator
+) -> tuple[Facts, Lived]:
+    """Ways of bodies over one, three or eight chunks, for foreseen poses drift where only short ones were learned; and
+    what was lived in their first new chunks."""
+    fitting = {
+        chunks: [one for one in sets if one.windows(config.past + FRAMES_PER_CHUNK * chunks).any()]
+        for chunks in MOTION_CHUNKS
+    }
+    possible = [chunks for chunks, long in fitting.items() if long]
+    if not possible:
+        least = config.past + FRAMES_PER_CHUNK
+        raise BadOption(f"no episode of {least} frames", "a past and a chunk at least", "Record longer episodes.")
+    chunks = int(rng.choice(possible))
+    long, length = fitting[chunks], config.past + FRAMES_PER_CHUNK * chunks
+    shares = rng.multinomial(config.ways, [1 / len(long)] * len(long))
+    parts = [one.sample(rng, int(n), length) for one, n in zip(long, shares, strict=True) if n]
+    ways = Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
+    end = config.past + FRAMES_PER_CHUNK * min(chunks, LIVED_CHUNKS)
+    seen, new = slice(config.past - 1, end), slice(config.past, end)
+
+    def chunk(name: str, frames: slice) -> Tensor:
+        return torch.cat([getattr(part, name)[:, frames] for part in parts])
+
+    outcomes = (chunk(name, new) for name in ("rewards", "success", "terminated"))
+    return ways, Lived(chunk("latents", seen), ways[seen], *outcomes)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The same elsewhere."""
+    return replace(batch, **{name: value.to(device) for name, value in vars(batch).items() if hasattr(value, "to")})
