@@ -47,7 +47,7 @@ def test_a_drive_goes_out_and_comes_back_to_where_it_began(way: str) -> None:
     trip = record(way, range(2), 64, 64, 32)
     assert trip.pixels.shape == (2, 128, 32, 32, 3)
     away = np.linalg.norm(trip.poses[..., :3], axis=-1)
-    assert (np.abs(away - MILES[way](64, 64)) < 1.1).all(), "where the script wants it, but for the time a car takes"
+    assert (np.abs(away - MILES[way](64, 64)) < 0.9).all(), "where the script wants it, but for the time a car takes"
     assert (away[:, 63] > 3).all()
     assert (away[:, -1] < 0.2).all()
     turned = 2 * np.arccos(np.clip(np.abs(trip.poses[:, -1, 3]), 0, 1))

@@ -4,6 +4,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from math import inf, isfinite
 from typing import Any
@@ -91,7 +92,12 @@ class Entry:
             raise ValueError(f"version {told['version']!r}, where this release writes {VERSION}")
         view = View(told["task"], np.frombuffer(b64decode(told["view"]), "<f2"))
         names = ("frames", "loss", "scene", "data", "episode", "parts")
-        how: dict[str, Any] = {name: inf if value == "inf" else value for name, value in told["config"].items()}
-        config = MemoryConfig(**{**how, "modules": tuple(how["modules"])})
         card = Card(view, **{name: told[name] for name in names})
-        return Entry(card, config, told["world"], told["pace"], told["checksum"])
+        return Entry(card, _config(json.dumps(told["config"])), told["world"], told["pace"], told["checksum"])
+
+
+@lru_cache
+def _config(text: str) -> MemoryConfig:
+    """Most memories of a bank are written alike."""
+    how: dict[str, Any] = {name: inf if value == "inf" else value for name, value in json.loads(text).items()}
+    return MemoryConfig(**{**how, "modules": tuple(how["modules"])})

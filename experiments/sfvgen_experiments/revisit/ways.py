@@ -129,13 +129,13 @@ def _a_b_a(seen: int, dreamt: int) -> Floats:
 
 
 def _a_b_c_a(seen: int, dreamt: int) -> Floats:
-    far, half = PACE * FRAME * (seen - 1 - 2 * STAY), (seen - 1) // 2
-    middle = far / 2
-    stay = [(half - STAY // 2, middle), (half + STAY // 2, middle)]
-    return _metres(seen, dreamt, [(0, 0.0), *stay, (seen - 1 - STAY, far), (seen - 1, far)], far)
+    leg = (seen - 1 - 2 * STAY) / 2
+    far = 2 * leg * PACE * FRAME
+    stay = [(leg, far / 2), (leg + STAY, far / 2)]
+    return _metres(seen, dreamt, [(0.0, 0.0), *stay, (seen - 1 - STAY, far), (seen - 1, far)], far)
 
 
-def _metres(seen: int, dreamt: int, out: list[tuple[int, float]], far: float) -> Floats:
+def _metres(seen: int, dreamt: int, out: list[tuple[float, float]], far: float) -> Floats:
     """[T] along the street at every frame: `out` through these points, and straight back."""
     home = seen - 1 + round(far / PACE / FRAME)
     frames, metres = zip(*out, (home, 0.0), strict=True)
