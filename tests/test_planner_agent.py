@@ -27,7 +27,7 @@ from sfvgen_planner.memory import DEFAULT
 from sfvgen_planner.planning import BUDGETS, CEM, BeamSearch, Budget, CategoricalCEM, Goal, Planner, Space
 from sfvgen_planner.planning.objectives import Effort, GoalImage, Reward
 from sfvgen_planner.planning.subgoals import Grammar, places
-from sfvgen_planner.types import Imagine, Plan, Window
+from sfvgen_planner.types import Context, Imagine, Plan, Window
 
 SPACE = Space.box((-1.0, -1.0), (1.0, 1.0), 8)
 PHRASES = ("go left", "go right")
@@ -43,7 +43,7 @@ class Fake:
     windows: list[Window] = field(default_factory=list)
     ripe: list[list[bool]] = field(default_factory=list)
 
-    def begin(self, rows: np.ndarray) -> None:
+    def begin(self, rows: np.ndarray, context: Context) -> None:
         self.began.append(rows.tolist())
 
     def saw(self, window: Window, rows: np.ndarray) -> None:
@@ -265,7 +265,7 @@ def test_a_learned_mind_remembers_what_was_seen_and_nothing_it_imagined(rows: in
     assert versions[16] != versions[15], "two chunks were seen"
     assert len(set(versions[16:])) == 1
     assert digest(mind.world) == before, "the slow weights are as they were"
-    mind.begin(np.ones(rows, bool))
+    mind.begin(np.ones(rows, bool), agent.history.context)
     assert mind.memory.version == versions[0]  # type: ignore[union-attr]
 
 

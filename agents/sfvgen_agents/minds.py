@@ -7,7 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from sfvgen_agents.dreaming import Dreaming
-from sfvgen_planner.memory import Memory, MemoryConfig, Seen, merged, remember, start
+from sfvgen_planner.errors import BadOption
+from sfvgen_planner.memory import Bank, Memory, MemoryConfig, Seen, merged, remember, start, view_of
+from sfvgen_planner.memory.rows import put
 from sfvgen_planner.planning.objectives import latents_of
 from sfvgen_planner.types import Context, Imagine, Plan, Window
 from sfvgen_planner.world.facts import Facts
@@ -23,8 +25,8 @@ class Mind(Protocol):
     past: int
     """how many frames it looks back on"""
 
-    def begin(self, rows: Rows) -> None:
-        """New episodes begin in these rows [B]: what was remembered there is forgotten."""
+    def begin(self, rows: Rows, context: Context) -> None:
+        """New episodes begin in these rows [B], with the last of these frames: what was remembered there is gone."""
 
     def saw(self, window: Window, rows: Rows) -> None:
         """These rows [B] have lived through a chunk: a window of 2 x 8 true frames for each row."""
@@ -40,7 +42,8 @@ class Mind(Protocol):
 
 
 class LearnedMind:
-    """A learned world; with a memory config it also remembers what it sees."""
+    """A learned world; with a memory config it also remembers what it sees, and with a bank an episode begins with what
+    was remembered of the `nearest` places like its first one."""
 
     def __init__(
         self,
@@ -51,7 +54,12 @@ class LearnedMind:
         memory: MemoryConfig | None = None,
         rows: int = 1,
         seed: int = 0,
+        bank: Bank | None = None,
+        nearest: int = 1,
     ) -> None:
+        if bank is not None and memory is None:
+            raise BadOption("a bank without a memory", "both, or neither", "Say how episodes are remembered.")
+        self.bank, self.nearest = bank, nearest
         self.world, self.body, self.camera = world, body, camera
         self.layout = world.encoder.layout
         self.past = int(world.config.past)
@@ -59,10 +67,15 @@ class LearnedMind:
         self.memory: Memory | None = None if memory is None else start(world, memory, rows=rows)
         self._merged: tuple[Memory, WorldModel] | None = None
 
-    def begin(self, rows: Rows) -> None:
-        """Forgets."""
-        if self.memory is not None:
-            self.memory = self.memory.reset(torch.from_numpy(rows))
+    def begin(self, rows: Rows, context: Context) -> None:
+        """Forgets, and recalls where there is a bank."""
+        if self.memory is None:
+            return
+        self.memory = self.memory.reset(torch.from_numpy(rows).to(self.memory.seeds.device))
+        for row in np.flatnonzero(rows) if self.bank is not None else ():
+            view = view_of(self.world, self.body, context.pixels[row, -1], context.poses[row, -1])
+            found = self.bank.recall(view, self.nearest).memory  # type: ignore[union-attr]
+            self.memory = put(self.memory, torch.tensor([int(row)], device=found.seeds.device), found)
 
     @torch.no_grad()
     def saw(self, window: Window, rows: Rows) -> None:

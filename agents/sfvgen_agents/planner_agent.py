@@ -108,7 +108,7 @@ class PlannerAgent:
         led = self._queue[:, self._done - 1] if self._done else None
         self.history.add(pixels, poses.astype(np.float32), led, new)
         if new.any():
-            self.mind.begin(new)
+            self.mind.begin(new, self.history.context)
         if self.history.ripe.any():
             self.mind.saw(self.history.window, self.history.ripe)
         if new.any() or self._done >= self._queue.shape[1]:

@@ -12,7 +12,7 @@ from sfvgen_agents.minds import LearnedMind, Mind
 from sfvgen_agents.planner_agent import PlannerAgent, Way
 from sfvgen_agents.wishes import objective_of
 from sfvgen_planner.errors import BadOption, UnknownName, closest
-from sfvgen_planner.memory import PRESETS
+from sfvgen_planner.memory import PRESETS, Bank
 from sfvgen_planner.planning import (
     CEM,
     ICEM,
@@ -89,19 +89,24 @@ def planner_agent(
     world: WorldModel | Path | str | None = None,
     *,
     memory: str | None = None,
+    bank: Path | str | None = None,
+    nearest: int = 1,
     rows: int = 1,
     **choices: Any,
 ) -> PlannerAgent:
     """Plans in a learned world, the shipped one if none is given; `choices` are those of `way_of`.
 
-    memory: "default" or "paper" to remember, None not to.
+    memory: a preset to remember by, None not to. With the folder of a bank, an episode begins with what was remembered
+    by that preset of the `nearest` places like its first one.
     """
     model = world if isinstance(world, WorldModel) else WorldModel.from_pretrained(world)
     if memory is not None and memory not in PRESETS:
         raise UnknownName(f"memory {memory!r}", f"none, or one of {list(PRESETS)}", closest(memory, list(PRESETS)))
     body = model.encoder.layout[task]
     config = None if memory is None else PRESETS[memory]
-    mind = LearnedMind(model, task, memory=config, rows=rows)
+    held = None if bank is None else Bank(bank, model)
+    mind = LearnedMind(model, task, memory=config, rows=rows, bank=held, nearest=nearest)
     way = way_of(mind, space, tuple(body.phrases), **choices)
     told = {"world": "shipped" if world is None else str(world), "memory": memory, **choices}
+    told |= {} if bank is None else {"bank": str(bank), "nearest": nearest}
     return PlannerAgent(mind, way, rows=rows, seed=seed, parameters=told if isinstance(world, str | None) else choices)

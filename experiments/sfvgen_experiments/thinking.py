@@ -32,7 +32,7 @@ class OracleMind:
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         self.env = env
 
-    def begin(self, rows: NDArray[np.bool_]) -> None:
+    def begin(self, rows: NDArray[np.bool_], context: Context) -> None:
         """Nothing to forget."""
 
     def saw(self, window: Window, rows: NDArray[np.bool_]) -> None:

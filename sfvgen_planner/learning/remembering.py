@@ -72,7 +72,7 @@ def watched(
 
 
 def remember_all(
-    world: WorldModel, memory: Memory, windows: Sequence[Seen], heard: Callable[[int], None] = lambda chunk: None
+    world: WorldModel, memory: Memory, windows: Sequence[Seen], heard: Callable[[int], object] = lambda chunk: None
 ) -> Memory:
     """After each window in turn, with those before it for replay."""
     for number, window in enumerate(windows):

@@ -23,7 +23,8 @@ from sfvgen_planner.data import Dataset, Windows
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.learning.bodies import camera_of
-from sfvgen_planner.memory import PRESETS, Memory, MemoryConfig, Seen, remember, start
+from sfvgen_planner.learning.remembering import Watched, remember_all
+from sfvgen_planner.memory import PRESETS, Memory, MemoryConfig, start
 from sfvgen_planner.memory.rows import take
 from sfvgen_planner.metrics.quality import psnr
 from sfvgen_planner.metrics.statistics import Interval, mean_interval
@@ -141,16 +142,11 @@ def measure(world: WorldModel, told: Told, how: MemoryConfig, every: int, sample
 
 def remembered(world: WorldModel, told: Told, how: MemoryConfig, every: int) -> Memory:
     """After every so manieth chunk of what was seen: its window with the past before it, and earlier ones replayed."""
-    past = world.config.past
-    memory = start(world, how, rows=len(told.latents))
-    earlier: list[Seen] = []
-    ends = range(past + FRAMES_PER_CHUNK, told.seen + 1, FRAMES_PER_CHUNK * every)
-    for end in tqdm(ends, desc="remembering", unit="chunk"):
-        part = slice(end - past - FRAMES_PER_CHUNK, end)
-        window = Seen(told.latents[:, part], told.facts[part], past)
-        memory = remember(world, memory, window, earlier)
-        earlier.append(window)
-    return memory
+    rows = len(told.latents)
+    seen = Watched(told.latents[:, : told.seen], told.facts[: told.seen], torch.full((rows,), told.seen))
+    windows = seen.windows(world.config.past, every)
+    with tqdm(total=len(windows), desc="remembering", unit="chunk") as bar:
+        return remember_all(world, start(world, how, rows), windows, lambda chunk: bar.update())
 
 
 @torch.no_grad()
