@@ -11,7 +11,7 @@ from world_fakes import tiny_world, toy_set
 from sfvgen_experiments.banking import Add, add
 from sfvgen_experiments.consolidating import Consolidate, episodes_of, main
 from sfvgen_planner.errors import BadMemory, BadOption
-from sfvgen_planner.learning.consolidate import Held, consolidate, held_out, slow_losses, verdict_of
+from sfvgen_planner.learning.consolidate import Held, consolidate, held_out, joined, slow_losses, verdict_of
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.loop import LoopConfig
 from sfvgen_planner.learning.run import RunConfig
@@ -86,6 +86,13 @@ def test_the_question_is_always_the_same(episodes: tuple[LatentSet, Held], tmp_p
     assert len(slow_losses(world, held)) == 3, "one number an episode"
     with pytest.raises(BadOption, match="32 frames"):
         held_out(LatentSet(dataset, world.codec, tmp_path, only=(0,)), world.encoder.layout, 24)
+
+
+def test_episodes_of_several_sets_stay_apart(episodes: tuple[LatentSet, Held]) -> None:
+    _, held = episodes
+    world = tiny_world()
+    alone, both = slow_losses(world, held), slow_losses(world, joined([held, held, ()]))
+    assert np.allclose(both, np.concatenate([alone, alone]))
 
 
 def test_the_command_learns_from_the_banks_episodes_and_asks_about_others(

@@ -13,7 +13,7 @@ from sfvgen_experiments.slow_fast import to_learn_from
 from sfvgen_experiments.train import listening
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadMemory, BadOption
-from sfvgen_planner.learning.consolidate import MOST, Verdict, consolidate, held_out
+from sfvgen_planner.learning.consolidate import MOST, Verdict, consolidate, held_out, joined
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.loop import LoopConfig
 from sfvgen_planner.learning.run import RunConfig
@@ -30,7 +30,7 @@ class Consolidate:
     task: str
     bank: str = BANK
     others: tuple[str, ...] = ()
-    replay: bool = True
+    replay: int = 50
     world: str | None = None
     out: str = "outputs/consolidate"
     latents: str | None = None
@@ -55,8 +55,9 @@ def main(config: Consolidate) -> None:
     """Learns, judges, says what came of it; `out/world` is the world to go on with."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    if config.held < 2 or config.windows < 1:
-        raise BadOption(f"held={config.held}, windows={config.windows}", "2 or more, 1 or more", "Hold out more.")
+    if config.held < 2 or config.windows < 1 or config.replay < 0:
+        given = f"held={config.held}, windows={config.windows}, replay={config.replay}"
+        raise BadOption(given, "2, 1 and 0 or more", "Hold out more.")
     out, world = Path(config.out), WorldModel.from_pretrained(config.world)
     place, layout, past = Path(config.latents or out / "latents"), world.encoder.layout, world.config.past
     entries = [e for e in Bank(config.bank).entries.values() if e.card.task == config.task and e.card.data]
@@ -73,8 +74,8 @@ def main(config: Consolidate) -> None:
         asked = LatentSet(dataset, world.codec, place, only=range(split, len(dataset)))
         others[Path(folder).name] = held_out(asked, layout, past, config.windows, config.seed)
         if config.replay:
-            sources.append(LatentSet(dataset, world.codec, place, only=range(split)))
-    own = tuple(part for one in rest if one.episodes for part in held_out(one, layout, past, config.windows))
+            sources.append(LatentSet(dataset, world.codec, place, only=range(min(split, config.replay))))
+    own = joined([held_out(one, layout, past, config.windows, config.seed) for one in rest if one.episodes])
     if not own:
         raise BadOption(f"{list(numbers)} with nothing but remembered episodes", "some held out", "Record more.")
     loop = LoopConfig(how, config.rows, past, config.chunks, config.lessons, config.again, config.empty, config.noise)

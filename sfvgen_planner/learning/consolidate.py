@@ -7,7 +7,7 @@ consolidated, and hardly worse at any other. Otherwise the old weights stay.
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,15 @@ def held_out(source: LatentSet, layout: Layout, past: int, each: int = 4, seed: 
         noise = torch.randn(read.latents.shape, generator=draw)
         facts = Facts.of_window(read.window, layout, read.body, read.camera)
         found.append(Question(read.latents, facts, level, noise, np.array([number for number, _ in some])))
+    return tuple(found)
+
+
+def joined(sets: Sequence[Held]) -> Held:
+    """Questions of several data sets as one; nobody's episode is taken for another's of the same number."""
+    found: list[Question] = []
+    for one in sets:
+        first = 1 + max((int(asked.whose.max()) for asked in found), default=-1)
+        found += [replace(asked, whose=asked.whose + first) for asked in one]
     return tuple(found)
 
 
