@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from world_fakes import tiny_world
 
-from sfvgen_planner.memory import DEFAULT, MemoryConfig, Seen
+from sfvgen_planner.memory import MemoryConfig, Seen
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 
-SMALL = replace(DEFAULT, rank=3, updates=3, draws=2)
+SMALL = MemoryConfig(rank=3, updates=3, draws=2)
 UNET = replace(SMALL, modules=(r"unet\.(down_blocks\.0|mid_block)\..*(attn1\.to_q|ff\.net\.2|s\.0\.conv1|conv2\.3)",))
 
 

@@ -55,7 +55,11 @@ def test_the_loss_is_of_the_mix_and_of_what_is_drawn_after_a_clean_past(process:
     noise = torch.randn(window.latents.shape, generator=torch.Generator().manual_seed(0)).double()
     level = torch.tensor([[0.9], [0.4]], dtype=torch.float64)
     weights = start(world, JUMP, 2).trained.weights
-    told = losses(world, weights, JUMP, cropped(window, JUMP), noise, level)
+    shown = cropped(window, JUMP)
+    assert (shown.frames, shown.past) == (window.frames - window.past + 1, 1), "what is carried comes from one frame"
+    told = losses(world, weights, JUMP, shown, noise[:, -shown.frames :], level)
+    window = window.after(window.past - 1)
+    noise = noise[:, -window.frames :]
     levels = level.repeat(1, window.frames)
     levels[:, : window.past] = 0
     noisy = world.config.process.noised(window.latents, noise, levels)
@@ -97,5 +101,3 @@ def test_what_was_seen_is_easier_to_draw_from_elsewhere() -> None:
 
 def _swapped(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: value.roll(1, 0) for name, value in weights.items()}
-
-

@@ -153,7 +153,7 @@ def _shown(windows: Sequence[Seen], pick: Tensor, after: Tensor) -> tuple[Seen, 
 
 def cropped(window: Seen, config: MemoryConfig) -> Seen:
     """The frames a variant looks at, and what it is told of them."""
-    if config.variant == "frame" and window.past:
+    if config.variant in ("frame", "jump") and window.past:
         window = window.after(window.past - 1)
     facts, everywhere = window.facts, torch.ones_like(window.facts.named)
     if config.variant not in READ:

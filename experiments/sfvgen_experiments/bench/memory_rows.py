@@ -21,7 +21,7 @@ from sfvgen_experiments.bench.report import cell
 from sfvgen_experiments.bench.timing import in_turns
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.memory.config import DEFAULT, KINDS
+from sfvgen_planner.memory.config import KINDS
 from sfvgen_planner.metrics.statistics import Interval, bootstrap_interval
 from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
 from sfvgen_planner.world.conditions import Conditions
@@ -33,7 +33,7 @@ Gradients = list[Tensor]
 def main(
     rows: tuple[int, ...] = (1, 8, 32),
     frames: tuple[int, ...] = (1, 4, 16),
-    rank: int = DEFAULT.rank,
+    rank: int = 7,
     repeats: int = 5,
     dim: int = 128,
     depth: int = 5,
@@ -131,8 +131,8 @@ def _adapted(model: CausalDenoiser, factors: LowRank, row: int) -> tuple[nn.Modu
 
 
 def _factors(model: CausalDenoiser, rows: int, rank: int) -> LowRank:
-    """Random ones for the modules of the default memory."""
-    patterns = [KINDS.get(one, one) for one in DEFAULT.modules]
+    """Random ones for attention and MLP."""
+    patterns = [KINDS[one] for one in ("attention", "mlp")]
     down, up = {}, {}
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear) and any(re.fullmatch(pattern, name) for pattern in patterns):
