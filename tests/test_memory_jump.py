@@ -7,7 +7,8 @@ import pytest
 import torch
 from memory_fakes import SMALL, rows_of, seen, world_of
 
-from sfvgen_planner.memory import MemoryConfig, remember, start
+from sfvgen_planner.memory import remember, start
+from sfvgen_planner.memory.adam import Tensors
 from sfvgen_planner.memory.remember import cropped, drawn, losses
 
 JUMP = replace(SMALL, variant="jump", updates=2, draws=4, replay=2, mixed=True, clip=inf, bound=inf, rise=inf)
@@ -99,5 +100,5 @@ def test_what_was_seen_is_easier_to_draw_from_elsewhere() -> None:
     assert (own < other).all()
 
 
-def _swapped(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _swapped(weights: Tensors) -> dict[str, torch.Tensor]:
     return {name: value.roll(1, 0) for name, value in weights.items()}

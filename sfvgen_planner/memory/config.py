@@ -28,9 +28,9 @@ class MemoryConfig:
     variant: Variant = "full"
     """"full": the paper's local rule, past and new frames wholly noised, actions withheld; "original": the past is
     given clean, the loss is on the new frames, actions are told; "global": windows of the whole history instead of the
-    last one; "frame": one past frame instead of all; "jump": as
-    memories are read, the past, one frame, is given clean, and most draws show new frames after another window's, from
-    where they could not be seen; the others, all told, keep what needs no memory as it was; "off": nothing is remembered"""
+    last one; "frame": one past frame instead of all; "off": nothing is remembered; "jump": as memories are read, the
+    past, one frame, is given clean, and most draws show new frames after another window's, from where they could not
+    be seen; the others, all told, keep what needs no memory as it was"""
     modules: tuple[str, ...] = ("attention", "mlp")
     """kinds of layers, or patterns of whole layer names; each must match something"""
     rank: int = 7
