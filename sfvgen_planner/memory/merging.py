@@ -17,7 +17,7 @@ from sfvgen_planner.memory.adam import Tensors, Trained
 from sfvgen_planner.memory.value import A, B, Memory, low_rank
 
 Pair = tuple[Tensor, Tensor]
-"""A [n, ...] and B [out, n] of one layer."""
+"""A and B of L layers of one shape."""
 
 
 def merge(parts: Sequence[Memory], weights: Sequence[float], rank: int | None = None) -> Memory:
@@ -27,18 +27,20 @@ def merge(parts: Sequence[Memory], weights: Sequence[float], rank: int | None = 
     their own.
     """
     _check(parts, weights, rank)
-    one, split = parts[0], [low_rank(part.trained.weights, "") for part in parts]
+    one = parts[0]
     if len(parts) == 1 and weights[0] == 1 and one.config.rank <= (rank or one.config.rank):
         return begun_with(one, one.trained.weights)
-    shared = all(_alike(part.down, split[0].down) for part in split)
-    join = _summed if shared else _stacked
-    pairs = {name: join([(part.down[name][0], part.up[name][0]) for part in split], weights) for name in split[0].down}
-    if rank is not None:
-        pairs = _shortened(pairs, rank)
-    return begun_with(
-        one,
-        {name + end: pair[which][None] for name, pair in pairs.items() for which, end in enumerate((A, B))},
-    )
+    layers, share = _by_shape(parts), torch.tensor(weights, dtype=torch.float64, device=one.seeds.device)
+    shared = all(bool((downs == downs[:, :1]).all()) for downs, _ in layers.values())
+    found: dict[str, Tensor] = {}
+    for names, (downs, ups) in layers.items():
+        down, up = _summed(downs, ups, share) if shared else _stacked(downs, ups, share)
+        if rank is not None and down.shape[1] > rank:
+            short, up = _nearest(down.flatten(2).double(), up, rank)
+            down = short.reshape(len(names), rank, *down.shape[2:])
+        for name, a, b in zip(names, down.to(downs.dtype), up.to(ups.dtype), strict=True):
+            found |= {name + A: a[None].contiguous(), name + B: b[None].contiguous()}
+    return begun_with(one, {name: found[name] for name in one.start})
 
 
 def begun_with(like: Memory, first: Tensors) -> Memory:
@@ -69,28 +71,27 @@ def _alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _summed(pairs: Sequence[Pair], weights: Sequence[float]) -> Pair:
-    ups = torch.stack([up.double() * weight for (_, up), weight in zip(pairs, weights, strict=True)])
-    return pairs[0][0], ups.sum(0).to(pairs[0][1].dtype)
+def _by_shape(parts: Sequence[Memory]) -> dict[tuple[str, ...], Pair]:
+    """A [L, k, r, ...] and B [L, k, out, r] of all layers of one shape, by their names: k memories in a few steps."""
+    split = [low_rank(part.trained.weights, "") for part in parts]
+    alike: dict[object, list[str]] = {}
+    for name, down in split[0].down.items():
+        alike.setdefault((down.shape, split[0].up[name].shape), []).append(name)
+    return {
+        tuple(names): (
+            torch.cat([torch.stack([part.down[name] for name in names]) for part in split], 1),
+            torch.cat([torch.stack([part.up[name] for name in names]) for part in split], 1),
+        )
+        for names in alike.values()
+    }
 
 
-def _stacked(pairs: Sequence[Pair], weights: Sequence[float]) -> Pair:
-    up = torch.cat([up * weight for (_, up), weight in zip(pairs, weights, strict=True)], 1)
-    return torch.cat([down for down, _ in pairs]), up
+def _summed(downs: Tensor, ups: Tensor, share: Tensor) -> Pair:
+    return downs[:, 0], (ups.double() * share[:, None, None]).sum(1)
 
 
-def _shortened(pairs: Mapping[str, Pair], rank: int) -> dict[str, Pair]:
-    """To `rank`, all layers of one shape at once; what is no longer than that stays as it is."""
-    found, shapes = dict(pairs), {name: (down.shape, up.shape) for name, (down, up) in pairs.items()}
-    for shape in set(shapes.values()):
-        if shape[0][0] <= rank:
-            continue
-        names = [name for name in pairs if shapes[name] == shape]
-        downs, ups = (torch.stack([pairs[name][which] for name in names]) for which in range(2))
-        short = _nearest(downs.flatten(2).double(), ups.double(), rank)
-        for name, down, up in zip(names, *short, strict=True):
-            found[name] = down.reshape(rank, *shape[0][1:]).to(downs.dtype), up.to(ups.dtype)
-    return found
+def _stacked(downs: Tensor, ups: Tensor, share: Tensor) -> Pair:
+    return downs.flatten(1, 2), (ups.double() * share[:, None, None]).transpose(1, 2).flatten(2)
 
 
 def _nearest(down: Tensor, up: Tensor, rank: int) -> Pair:

@@ -1,7 +1,7 @@
 """What may help a dream to come back to a place as it was: memories, or a choice of frames to dream from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from sfvgen_experiments.probe.base import picked, picked_facts
 from sfvgen_experiments.revisit.ways import Trip
 from sfvgen_planner.errors import UnknownName, closest
 from sfvgen_planner.learning.remembering import ENCODED_AT_ONCE, Watched, remember_all
-from sfvgen_planner.memory import DEFAULT, PRESETS, Memory, MemoryConfig, start
+from sfvgen_planner.memory import PRESETS, Memory, MemoryConfig, start
 from sfvgen_planner.memory.rows import take
 from sfvgen_planner.types import FRAMES_PER_CHUNK, Window
 from sfvgen_planner.world.facts import Facts
@@ -26,7 +26,13 @@ from sfvgen_planner.world.sampler import SamplerConfig
 Choice = Literal["last", "longer", "anchor", "bank"]
 """Which frames a chunk is dreamt from: the last ones; as many of them as the world can take; the last and the episode's
 first one; the last and, of those seen, the ones whose cameras stood nearest to where the new frames will be."""
-VARIANTS: dict[str, MemoryConfig] = {name: replace(DEFAULT, variant=name) for name in ("original", "global", "frame")}
+VARIANTS = {
+    "full": MemoryConfig(),
+    "original": MemoryConfig(variant="original"),
+    "global": MemoryConfig(variant="global"),
+    "frame": MemoryConfig(variant="frame"),
+}
+"""The paper's, each in the plain way."""
 MEMORIES = {**PRESETS, **VARIANTS}
 COPY, NONE, SWAPPED = "copy", "none", " swapped"
 CHOICES: dict[str, Choice] = {NONE: "last", "longer": "longer", "anchor": "anchor", "bank": "bank"}
