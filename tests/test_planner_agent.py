@@ -285,6 +285,27 @@ def test_what_is_remembered_changes_what_is_imagined() -> None:
     assert not torch.allclose(before, mind.imagine(1)(history.context, space).latents)
 
 
+def test_earlier_windows_are_replayed_until_a_new_episode_begins() -> None:
+    """The second window is learned beside the first one; in a new episode nothing of either is left."""
+    config = replace(DEFAULT, rank=2, updates=1, draws=4)
+    mind, other = (LearnedMind(tiny_world(), "toy", memory=config) for _ in range(2))
+    history, everyone = History(8), np.ones(1, bool)
+    for number in range(25):
+        observation = frame(number, 1)
+        led = None if number == 0 else np.full((1, 2), 0.1, np.float32)
+        history.add(observation["pixels"], observation["pose"], led, np.array([number == 0]))
+        if history.ripe.all():
+            for one in (mind, other):
+                one.saw(history.window, everyone)
+            other._earlier = []
+    assert mind.memory.version != other.memory.version  # type: ignore[union-attr]
+    fresh = LearnedMind(tiny_world(), "toy", memory=config)
+    mind.begin(everyone, history.context)
+    for one in (mind, fresh):
+        one.saw(history.window, everyone)
+    assert mind.memory.version == fresh.memory.version  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(("rows", "memory"), [(1, False), (2, False), (1, True), (2, True)])
 def test_a_dream_goes_on_as_if_it_had_been_one(rows: int, memory: bool) -> None:
     """Survivors of a halved search are imagined further, not again."""

@@ -1,5 +1,6 @@
 """The worlds an agent may think with. A mind has seen what its episodes showed; a plan only asks it."""
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,8 @@ from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
 
 Rows = NDArray[np.bool_]
+EARLIER = 16
+"""Windows of an episode that a mind keeps to replay, and for new ones to be told apart from."""
 
 
 class Mind(Protocol):
@@ -65,13 +68,16 @@ class LearnedMind:
         self.past = int(world.config.past)
         self.seeds = torch.arange(rows, dtype=torch.int64) + seed
         self.memory: Memory | None = None if memory is None else start(world, memory, rows=rows)
+        self._earlier: list[Seen] = []
         self._merged: tuple[Memory, WorldModel] | None = None
 
     def begin(self, rows: Rows, context: Context) -> None:
         """Forgets, and recalls where there is a bank."""
         if self.memory is None:
             return
-        self.memory = self.memory.reset(torch.from_numpy(rows).to(self.memory.seeds.device))
+        gone = torch.from_numpy(rows).to(self.memory.seeds.device)
+        self.memory = self.memory.reset(gone)
+        self._earlier = [replace(one, weight=torch.where(gone, 0, one.weights)) for one in self._earlier]
         for row in np.flatnonzero(rows) if self.bank is not None else ():
             view = view_of(self.world, self.body, context.pixels[row, -1], context.poses[row, -1])
             found = self.bank.recall(view, self.nearest).memory  # type: ignore[union-attr]
@@ -85,7 +91,9 @@ class LearnedMind:
         facts = Facts.of_window(window, self.layout, self.body, self.camera).to(self._device())
         latents = self.world.codec.encode(torch.as_tensor(window.pixels, device=self._device()))
         weight = torch.from_numpy(rows.astype(np.float32)).to(latents)
-        self.memory = remember(self.world, self.memory, Seen(latents, facts, self.past, weight))
+        window = Seen(latents, facts, self.past, weight)
+        self.memory = remember(self.world, self.memory, window, self._earlier)
+        self._earlier = [*self._earlier, window][-EARLIER:]
 
     def imagine(self, steps: int) -> Imagine:
         """One episode's memory is merged into the weights, several are factors beside them."""
