@@ -124,7 +124,9 @@ def main(config: Train) -> None:
             latents,
             folder,
             run,
-            SlowConfig(batch=config.batch, heads_only=config.heads_only, ways=32 if config.heads_only else 8),
+            SlowConfig(batch=config.batch, heads_only=True, ways=32, lived=128)
+            if config.heads_only
+            else SlowConfig(batch=config.batch),
             listen=bar.hear,
             saved=show,
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.learning.latents import LatentSet
+from sfvgen_planner.learning.latents import LatentSet, LatentWindow
 from sfvgen_planner.types import FRAMES_PER_CHUNK
 from sfvgen_planner.world.dropout import DropRates, drop
 from sfvgen_planner.world.facts import Facts
@@ -19,7 +19,7 @@ WRITING = DropRates(action=1.0, text=1.0, pose=0.0, wholly=0.0)
 """What is withheld where a memory is written: what was done, not where one looked, for that is the memory's key."""
 MOTION_DROP = DropRates(text=0.5, pose=0.0, past=0.5, wholly=0.0)
 """Who foresees poses is told actions or words, and nothing of the past."""
-MOTION_CHUNKS, LIVED_CHUNKS = (1, 3, 8), 3
+MOTION_CHUNKS = (1, 3, 8)
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ class SlowConfig:
     """weight of each head's loss"""
     ways: int = 8
     """windows that the pose head learns from: with 2 long ones it never heard actions"""
+    lived: int = 16
+    """chunks that the outcome head learns from without a dream"""
     heads_only: bool = False
     """the denoiser learns no more: what reads and foresees a finished world is sharpened"""
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.past, self.ways) < 1 or not 0 <= self.single + self.whole <= 1:
+        if min(self.batch, self.past, self.ways, self.lived) < 1 or not 0 <= self.single + self.whole <= 1:
             raise BadOption(f"{self}", "a batch, a past, and shares that sum to at most 1", "See SlowConfig.")
 
 
@@ -94,7 +96,6 @@ class Batch:
     motion: Facts
     """of other, longer windows: what the pose head learns from"""
     lived: Lived
-    """the first new chunks of those windows"""
 
 
 def frames_of(config: SlowConfig, rng: np.random.Generator) -> tuple[int, int]:
@@ -113,8 +114,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
     rng = np.random.default_rng(list(key))
     draw = torch.Generator().manual_seed(int(rng.integers(2**63)))
     past, new = frames_of(config, rng)
-    shares = rng.multinomial(config.batch, [1 / len(sets)] * len(sets))
-    windows = [one.sample(rng, int(n), past + new) for one, n in zip(sets, shares, strict=True) if n]
+    windows = _drawn(sets, config.batch, past + new, rng)
     truth = Facts.stack([Facts.of_window(w.window, layout, w.body, w.camera) for w in windows])
     latents = torch.cat([w.latents for w in windows])
     rows, frames = latents.shape[:2]
@@ -127,7 +127,6 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
     disturbance[:, past:] = 0
     worn = torch.rand(rows, 1, generator=draw) < config.worn
     wear = (torch.rand(rows, 2, generator=draw) - 0.5) * worn
-    motion, lived = _ways(sets, layout, config, rng)
     return Batch(
         latents,
         drop(truth, config.drop if past else WRITING, draw, past),
@@ -140,16 +139,13 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         noise,
         disturbance,
         wear,
-        drop(motion, MOTION_DROP, draw, config.past),
-        lived,
+        drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
+        _lived(sets, layout, config, rng),
     )
 
 
-def _ways(
-    sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator
-) -> tuple[Facts, Lived]:
-    """Ways of bodies over one, three or eight chunks, for foreseen poses drift where only short ones were learned; and
-    what was lived in their first new chunks."""
+def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Facts:
+    """A body's way over one, three or eight chunks: foreseen poses drift where only short ways were learned."""
     fitting = {
         chunks: [one for one in sets if one.windows(config.past + FRAMES_PER_CHUNK * chunks).any()]
         for chunks in MOTION_CHUNKS
@@ -159,18 +155,25 @@ def _ways(
         least = config.past + FRAMES_PER_CHUNK
         raise BadOption(f"no episode of {least} frames", "a past and a chunk at least", "Record longer episodes.")
     chunks = int(rng.choice(possible))
-    long, length = fitting[chunks], config.past + FRAMES_PER_CHUNK * chunks
-    shares = rng.multinomial(config.ways, [1 / len(long)] * len(long))
-    parts = [one.sample(rng, int(n), length) for one, n in zip(long, shares, strict=True) if n]
-    ways = Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
-    end = config.past + FRAMES_PER_CHUNK * min(chunks, LIVED_CHUNKS)
-    seen, new = slice(config.past - 1, end), slice(config.past, end)
+    parts = _drawn(fitting[chunks], config.ways, config.past + FRAMES_PER_CHUNK * chunks, rng)
+    return Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
 
-    def chunk(name: str, frames: slice) -> Tensor:
-        return torch.cat([getattr(part, name)[:, frames] for part in parts])
 
-    outcomes = (chunk(name, new) for name in ("rewards", "success", "terminated"))
-    return ways, Lived(chunk("latents", seen), ways[seen], *outcomes)
+def _lived(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Lived:
+    parts = _drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng)
+    return Lived(
+        torch.cat([part.latents for part in parts]),
+        Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts]),
+        torch.cat([part.rewards[:, 1:] for part in parts]),
+        torch.cat([part.success[:, 1:] for part in parts]),
+        torch.cat([part.terminated[:, 1:] for part in parts]),
+    )
+
+
+def _drawn(sets: Sequence[LatentSet], count: int, length: int, rng: np.random.Generator) -> list[LatentWindow]:
+    """Windows of sets that count alike."""
+    shares = rng.multinomial(count, [1 / len(sets)] * len(sets))
+    return [one.sample(rng, int(n), length) for one, n in zip(sets, shares, strict=True) if n]
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
