@@ -150,6 +150,11 @@ def test_the_truth_meets_every_bar(tests: Dataset, monkeypatch: pytest.MonkeyPat
     assert truth.adherence.mean == 1
     assert copy.adherence is not None
     assert copy.adherence.mean == 0
+    held = hold_out(tests, 8, 8, 20)
+    apart = np.square(held.real.astype(float) - copied(held)).mean((1, 2, 3, 4))
+    least = 255**2 / 10 ** (CEILING / 10)
+    pooled = 10 * np.log10(np.maximum(apart, least).mean() / least)
+    assert world.pooled_over_copy.mean == pytest.approx(pooled)
     assert world.over_copy.mean == world.over_other.mean == pytest.approx(CEILING - copy.psnr.mean)
     assert together.arms["causal"][1].mean == pytest.approx(0, abs=1e-6)
     assert together.arms["copy last"][1].low > 0

@@ -49,9 +49,11 @@ BARS = {
 
 @dataclass(frozen=True)
 class OfWorld:
-    """One world on one data set, beyond what every arm has; a field for each bar."""
+    """One world on one data set, beyond what every arm has; among it a field for each bar."""
 
     over_copy: Interval
+    pooled_over_copy: Interval
+    """the same, of all windows' error together"""
     over_other: Interval
     adherence: Interval | None
     long_sharpness: Interval
@@ -70,6 +72,7 @@ class OfWorld:
         """Each bar in words."""
         return [
             *(bar.told(getattr(self, name)) for name, bar in BARS.items()),
+            f"dB over copying, of all windows' error together: {cell(self.pooled_over_copy, 2)}",
             f"NaN in {8 * len(self.chunks)}-frame dreams: {'none: met' if self.finite else 'some: NOT MET'}",
         ]
 

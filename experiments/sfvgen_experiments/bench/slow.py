@@ -15,7 +15,7 @@ import torch
 
 from sfvgen_experiments.bench.drift import held_out
 from sfvgen_experiments.bench.report import OfSet, OfWorld, Together
-from sfvgen_experiments.dream_figures import psnr_of, sharpness_of
+from sfvgen_experiments.dream_figures import pooled_gain, psnr_of, sharpness_of
 from sfvgen_experiments.dreams import Frames, coded, copied, dream, hold_out, longest
 from sfvgen_planner.data import Dataset
 from sfvgen_planner.data.atomic import write_bytes
@@ -123,6 +123,7 @@ def measure(worlds: dict[str, WorldModel], dataset: Dataset, plan: Plan) -> OfSe
         chunks, finite = long_dreams(world, dataset, plan)
         by_world[name] = OfWorld(
             over_copy=paired_difference(mine, copying),
+            pooled_over_copy=pooled_gain(held.real, dreamt[name][0].frames, frames[COPY]),
             over_other=paired_difference(mine, misled),
             adherence=found.arms[name].adherence,
             long_sharpness=max(chunks, key=lambda chunk: abs(np.log(max(chunk.mean, 1e-9)))),
