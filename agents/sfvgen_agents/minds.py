@@ -91,9 +91,9 @@ class LearnedMind:
         facts = Facts.of_window(window, self.layout, self.body, self.camera).to(self._device())
         latents = self.world.codec.encode(torch.as_tensor(window.pixels, device=self._device()))
         weight = torch.from_numpy(rows.astype(np.float32)).to(latents)
-        window = Seen(latents, facts, self.past, weight)
-        self.memory = remember(self.world, self.memory, window, self._earlier)
-        self._earlier = [*self._earlier, window][-EARLIER:]
+        seen = Seen(latents, facts, self.past, weight)
+        self.memory = remember(self.world, self.memory, seen, self._earlier)
+        self._earlier = [*self._earlier, seen][-EARLIER:]
 
     def imagine(self, steps: int) -> Imagine:
         """One episode's memory is merged into the weights, several are factors beside them."""

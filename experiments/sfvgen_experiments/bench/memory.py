@@ -19,6 +19,7 @@ from tqdm import tqdm
 from sfvgen_experiments.bench.drift import held_out
 from sfvgen_experiments.bench.report import cell
 from sfvgen_experiments.dream_figures import CEILING, sharpness_of
+from sfvgen_experiments.memory_options import MemoryOptions
 from sfvgen_planner.data import Dataset, Windows
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption, UnknownName, closest
@@ -65,9 +66,16 @@ def main(
     every: int = 1,
     steps: int = 2,
     threads: int = 2,
+    variant: str | None = None,
+    modules: tuple[str, ...] | None = None,
+    rank: int | None = None,
+    rate: float | None = None,
+    updates: int | None = None,
+    draws: int | None = None,
     out: str = "outputs/bench/memory.json",
 ) -> dict[str, Any]:
     """Prints gains in dB with 95 % intervals over episodes, writes JSON, returns it."""
+    other = {"variant": variant, "modules": modules, "rank": rank, "rate": rate, "updates": updates, "draws": draws}
     torch.set_num_threads(threads)
     unknown = [one for one in presets if one not in PRESETS]
     if unknown:
@@ -83,11 +91,12 @@ def main(
         told = read(model, held_out(folder), episodes, seen, dreamt)
         for preset in presets:
             name = f"{Path(folder).name}, {preset}"
-            rows[name] = measure(model, told, PRESETS[preset], every, SamplerConfig(steps))
+            how = MemoryOptions(preset, **other).how  # type: ignore[arg-type]
+            rows[name] = measure(model, told, how, every, SamplerConfig(steps))
             print(shown(name, rows[name]), flush=True)
     result = {
         "world": world or "shipped",
-        "asked": {"seen": seen, "dreamt": dreamt, "every": every, "steps": steps},
+        "asked": {"seen": seen, "dreamt": dreamt, "every": every, "steps": steps, **other},
         "rows": rows,
     }
     Path(out).parent.mkdir(parents=True, exist_ok=True)
