@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +126,23 @@ def test_a_kill_between_files_leaves_the_old_state(
         assert list(again.entries) == [kept]
         assert again.verify() == {}
     assert contents(tmp_path) == before, "what was half written is swept away"
+
+
+def test_a_process_killed_while_it_writes_leaves_nothing_that_counts(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from sfvgen_planner.data.atomic import building
+with building(Path({str(tmp_path)!r})) as folder:
+    (folder / "first").write_text("whole")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".partial-")
+    assert (left / "first").exists()
+    atomic.sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_living_are_not_swept(tmp_path: Path) -> None:
@@ -257,6 +277,8 @@ def test_a_place_is_recognised_by_its_looks_and_by_where_one_stands(world: World
         1, abs=0.01
     )
     assert away(picture, np.concatenate([here[:3], -here[3:7], here[7:]])) == 0, "q and -q are one turn"
+    with pytest.raises(BadMemory, match="quaternion"):
+        view_of(world, "toy", picture, np.zeros(9, np.float32))
 
 
 @settings(max_examples=30, deadline=None)

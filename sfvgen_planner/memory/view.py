@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from sfvgen_planner.errors import BadMemory
 from sfvgen_planner.types import POSE_CAMERA
 from sfvgen_planner.world.address import rotation
 from sfvgen_planner.world.model import WorldModel
@@ -27,6 +28,12 @@ class View:
     of the body's length; of pictures it is the root mean square of their latents, averaged over cells"""
 
     def __post_init__(self) -> None:
+        if self.numbers.ndim != 1 or not np.isfinite(self.numbers).all():
+            raise BadMemory(
+                f"a view {list(self.numbers.shape)} with NaN or infinity",
+                "finite numbers [D]",
+                "A pose needs a quaternion that turns somewhere.",
+            )
         self.numbers.flags.writeable = False
 
 
