@@ -41,24 +41,28 @@ demo: $(STAMP)  ## let a planner play, record every task and write outputs/demo/
 RUN ?= outputs/world-run
 PRECISION ?= bf16
 SETS := reach push_cube push_sweep cube_return cube_sweep lane_keep route_return
+NOISE := reach_noise lane_keep_noise
 comma := ,
 empty :=
-LIST = [$(subst $(empty) $(empty),$(comma),$(addprefix $(RUN)/data/,$(SETS)))]
+list = [$(subst $(empty) $(empty),$(comma),$(addprefix $(RUN)/data/,$(1)))]
 record = $(BIN)/sfvgen collect task=$(1) episodes=$(2) out=$(RUN)/data/$(3) seed=$(4) camera=$(5) workers=$(JOBS) \
-  'behaviour={mixed:2,expert:1,phrases:1}'
+  'behaviour=$(or $(6),{mixed:3$(comma)expert:1$(comma)phrases:1})'
+train = $(BIN)/sfvgen train latents=$(RUN)/latents precision=$(PRECISION)
 
 world: $(STAMP)  ## record, train and pack the world that comes with the package (hours)
-	$(call record,reach,500,reach,1,fixed)
-	$(call record,push_cube,200,push_cube,1,fixed)
-	$(call record,push_cube,60,push_sweep,3,sweep)
-	$(call record,cube_return,120,cube_return,1,fixed)
-	$(call record,cube_return,60,cube_sweep,3,sweep)
-	$(call record,lane_keep,250,lane_keep,1,fixed)
-	$(call record,route_return,100,route_return,1,fixed)
-	$(BIN)/sfvgen train-codec 'data=$(LIST)' out=$(RUN)/codec steps=7000
-	$(BIN)/sfvgen train 'data=$(LIST)' codec=$(RUN)/codec out=$(RUN)/world latents=$(RUN)/latents episodes=400 steps=8500 precision=$(PRECISION)
-	$(BIN)/sfvgen train 'data=$(LIST)' init=$(RUN)/world/world out=$(RUN)/poses latents=$(RUN)/latents episodes=400 steps=1600 heads_only=true
-	$(BIN)/sfvgen pack world=$(RUN)/poses/world out=sfvgen_planner/pretrained/world
+	$(call record,reach,2000,reach,1,fixed)
+	$(call record,push_cube,700,push_cube,1,fixed)
+	$(call record,push_cube,200,push_sweep,3,sweep)
+	$(call record,cube_return,370,cube_return,1,fixed)
+	$(call record,cube_return,200,cube_sweep,3,sweep)
+	$(call record,lane_keep,500,lane_keep,1,fixed)
+	$(call record,route_return,250,route_return,1,fixed)
+	$(call record,reach,800,reach_noise,5,fixed,random)
+	$(call record,lane_keep,100,lane_keep_noise,5,fixed,random)
+	$(BIN)/sfvgen train-codec 'data=$(call list,$(SETS))' out=$(RUN)/codec steps=7000
+	$(train) 'data=$(call list,$(SETS))' codec=$(RUN)/codec out=$(RUN)/world steps=14000
+	$(train) 'data=$(call list,$(SETS) $(NOISE))' init=$(RUN)/world/world out=$(RUN)/heads steps=1400 rate=0.0015 heads_only=true
+	$(BIN)/sfvgen pack world=$(RUN)/heads/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
