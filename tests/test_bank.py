@@ -21,8 +21,9 @@ from world_fakes import tiny_world
 from sfvgen_planner.data import atomic
 from sfvgen_planner.errors import BadCheckpoint, BadMemory, SfvgenError, UnknownName
 from sfvgen_planner.memory import PRESETS, Bank, Card, Memory, load, remember, start, view_of
-from sfvgen_planner.memory.bank import CARD, INDEX, Group
+from sfvgen_planner.memory.bank import CARD, INDEX
 from sfvgen_planner.memory.files import CONFIG, WEIGHTS
+from sfvgen_planner.memory.nearest import Group
 from sfvgen_planner.world.model import WorldModel
 
 

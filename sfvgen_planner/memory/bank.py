@@ -19,7 +19,6 @@ from types import TracebackType
 import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -29,6 +28,7 @@ from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.memory.card import Card, Entry
 from sfvgen_planner.memory.files import CONFIG, WEIGHTS, factors_of, save
 from sfvgen_planner.memory.merging import merge
+from sfvgen_planner.memory.nearest import Group
 from sfvgen_planner.memory.start import check_layers, identity
 from sfvgen_planner.memory.value import Memory
 from sfvgen_planner.memory.view import View
@@ -37,8 +37,6 @@ from sfvgen_planner.world.model import WorldModel
 CARD, INDEX, LOCK = "card.json", "cards.jsonl", ".lock"
 LEAST = 1e-4
 """Share below which a memory is left out of what is recalled."""
-ROUNDING = 1e-5
-"""Of squared lengths, in single precision and to spare."""
 FORCE = "Remember again in this world, or force it."
 
 
@@ -52,27 +50,6 @@ class Recalled:
     """by name, nearest first; they sum to 1"""
     distances: Mapping[str, float]
     """of their views from the one asked for: who finds them large may begin anew"""
-
-
-class Group:
-    """Memories that were written alike, by what their views are."""
-
-    def __init__(self, names: list[str], views: NDArray[np.float32]) -> None:
-        """Views [N, D] in the order of the names."""
-        self.names, self.views = names, views
-        self.squares = np.square(views).sum(1)
-
-    def nearest(self, view: View, k: int) -> dict[str, float]:
-        """The k nearest with their distances, nearest first."""
-        asked = view.numbers.astype(np.float32)
-        # One product finds who may be meant; rounding must not decide between them.
-        rough = self.squares - 2 * (self.views @ asked)
-        slack = ROUNDING * (float(self.squares.max()) + float(asked @ asked))
-        last = np.partition(rough, min(k, len(rough)) - 1)[min(k, len(rough)) - 1]
-        some = np.flatnonzero(rough <= last + slack)
-        away = np.linalg.norm(self.views[some].astype(np.float64) - asked, axis=1)
-        order = np.argsort(away, kind="stable")[:k]
-        return {self.names[some[i]]: float(away[i]) for i in order}
 
 
 class Bank:
