@@ -19,6 +19,7 @@ from types import TracebackType
 import numpy as np
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -256,11 +257,13 @@ class Bank:
                 if entry.card.task == task and world in (None, entry.world):
                     pace = None if entry.pace is None else tuple(sorted(entry.pace.items()))
                     hows.setdefault((entry.config, pace, len(entry.card.view.numbers)), []).append(name)
-            self._groups[key] = [
-                Group(names, np.array([self.entries[name].card.view.numbers for name in names], np.float32))
-                for names in hows.values()
-            ]
+            self._groups[key] = [Group(names, self._views(names)) for names in hows.values()]
         return self._groups[key]
+
+    def _views(self, names: list[str]) -> NDArray[np.float32]:
+        """[N, D]"""
+        numbers = np.concatenate([self.entries[name].card.view.numbers for name in names])
+        return numbers.reshape(len(names), -1).astype(np.float32)
 
     def _check_world(self, world: str, force: bool) -> None:
         if not force and self.known not in (None, world):
