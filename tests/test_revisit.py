@@ -1,6 +1,7 @@
 """Coming back: scripted ways really do, arms see what they should, and figures say what they mean."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,25 @@ from world_fakes import BODY, PHRASES, tiny_world
 import sfvgen_envs
 from sfvgen_envs.table import COLOURS, FOVY
 from sfvgen_experiments.bench import revisit
-from sfvgen_experiments.revisit.arms import ARMS, COPY, NONE, SWAPPED, Course, chosen, dream, imagined
+from sfvgen_experiments.revisit.arms import (
+    ARMS,
+    COPY,
+    NONE,
+    SWAPPED,
+    VISIT,
+    Course,
+    chosen,
+    dream,
+    imagined,
+    remembered,
+    under,
+)
 from sfvgen_experiments.revisit.figures import BANDS, ages, consistency, measure, over
 from sfvgen_experiments.revisit.objects import centres, misplaced
+from sfvgen_experiments.revisit.visits import recalled
 from sfvgen_experiments.revisit.ways import HOME, MILES, Trip, pan, record, since
 from sfvgen_planner.errors import BadOption, UnknownName
+from sfvgen_planner.memory import PRESETS
 from sfvgen_planner.world.sampler import SamplerConfig
 
 assert sfvgen_envs.TASKS  # registers the ids
@@ -149,6 +164,20 @@ def test_arms_are_what_they_are_called() -> None:
     assert list(made) == [COPY, NONE, "paper", "paper" + SWAPPED]
     assert np.array_equal(made[COPY], np.repeat(course.trip.pixels[:, 23:24], 16, 1))
     assert not np.array_equal(made["paper"], made["paper" + SWAPPED])
+
+
+def test_a_second_visit_recalls_the_first_one_in_the_same_scene() -> None:
+    world, how = tiny_world(), replace(PRESETS["paper"], rank=2)
+    scenes, heard = toy_trip(), []
+    earlier = replace(scenes, pixels=np.concatenate([scenes.pixels[:, :1], scenes.pixels[:, :0:-1]], 1))
+    first, second = Course.of(world, earlier), Course.of(world, scenes)
+    memory, right = recalled(world, first, second, how, heard.append)
+    assert right == 1
+    assert heard == [0, 1]
+    learned = remembered(world, first, how, heard.append)
+    for name, value in learned.trained.weights.items():
+        assert torch.equal(memory.trained.weights[name], value.half().float())
+    assert set(under(world, second, VISIT, memory, SAMPLER, False)) == {VISIT, VISIT + SWAPPED}
 
 
 def test_figures_are_by_age_and_paired() -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sfvgen_experiments.revisit.arms import ARMS, Course, check_arms, imagined
+from sfvgen_experiments.revisit.arms import ARMS, VISIT, Course, check_arms, imagined, under
 from sfvgen_experiments.revisit.figures import measure, shown
+from sfvgen_experiments.revisit.visits import BEFORE, recalled
 from sfvgen_experiments.revisit.ways import WAYS, record
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
+from sfvgen_planner.memory import DEFAULT
 from sfvgen_planner.metrics.judge_file import load_judge
 from sfvgen_planner.metrics.judge_reading import PlaceFeatures
 from sfvgen_planner.metrics.statistics import Interval
@@ -52,10 +54,18 @@ def main(
     extract = None if judge == "" else PlaceFeatures(load_judge(judge).judge)
     rows: dict[str, Any] = {}
     for way in ways:
-        course = Course.of(model, record(way, range(first, first + episodes), seen, dreamt, size))
+
+        def course(which: str) -> Course:
+            return Course.of(model, record(which, range(first, first + episodes), seen, dreamt, size))
+
+        now, told, sampler = course(way), {}, SamplerConfig(steps)
         with tqdm(desc=way, unit="chunk") as bar:
-            made = imagined(model, course, arms, SamplerConfig(steps), foreseen, lambda chunk, bar=bar: bar.update())  # type: ignore[misc]
-        rows[way] = {"seen": course.trip.seen, **measure(course, made, extract)}
+            made = imagined(model, now, arms, sampler, foreseen, lambda chunk, bar=bar: bar.update())  # type: ignore[misc]
+            if VISIT in arms and way in BEFORE:
+                memory, right = recalled(model, course(BEFORE[way]), now, DEFAULT, lambda chunk, bar=bar: bar.update())  # type: ignore[misc]
+                made |= under(model, now, VISIT, memory, sampler, foreseen)
+                told = {"visited by": BEFORE[way], "recalled the right scene": right}
+        rows[way] = {"seen": now.trip.seen, **told, **measure(now, made, extract)}
         print(shown(way, rows[way]), flush=True)
         asked = {"episodes": episodes, "first": first, "steps": steps, "foreseen": foreseen}
         _write(Path(out), {"world": world or "shipped", "judge": extract and extract.identity, **asked, "rows": rows})

@@ -34,9 +34,9 @@ VARIANTS = {
 }
 """The paper's, each in the plain way."""
 MEMORIES = {**PRESETS, **VARIANTS}
-COPY, NONE, SWAPPED = "copy", "none", " swapped"
+COPY, NONE, VISIT, SWAPPED = "copy", "none", "visit", " swapped"
 CHOICES: dict[str, Choice] = {NONE: "last", "longer": "longer", "anchor": "anchor", "bank": "bank"}
-ARMS = (COPY, *CHOICES, *MEMORIES)
+ARMS = (COPY, *CHOICES, *MEMORIES, VISIT)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def imagined(
     names: tuple[str, ...],
     sampler: SamplerConfig,
     foreseen: bool,
-    heard: Callable[[int], None] = lambda chunk: None,
+    heard: Callable[[int], object] = lambda chunk: None,
 ) -> dict[str, Frames]:
     """What each arm makes of the rest of the trip, [E, F, h, w, 3]; memories also under another episode's."""
     trip, found = course.trip, {}
@@ -87,15 +87,24 @@ def imagined(
             found[name] = np.repeat(trip.pixels[:, trip.seen - 1 : trip.seen], rest, axis=1)
         elif name in CHOICES:
             found[name] = dream(world, course, CHOICES[name], None, sampler, foreseen)
-        else:
+        elif name in MEMORIES:
             memory = remembered(world, course, MEMORIES[name], heard)
-            others = take(memory, torch.arange(memory.rows).roll(1))
-            found[name] = dream(world, course, "last", memory, sampler, foreseen)
-            found[name + SWAPPED] = dream(world, course, "last", others, sampler, foreseen)
+            found |= under(world, course, name, memory, sampler, foreseen)
     return found
 
 
-def remembered(world: WorldModel, course: Course, how: MemoryConfig, heard: Callable[[int], None]) -> Memory:
+def under(
+    world: WorldModel, course: Course, name: str, memory: Memory, sampler: SamplerConfig, foreseen: bool
+) -> dict[str, Frames]:
+    """Dreams under every episode's own memory, and under its neighbour's."""
+    others = take(memory, torch.arange(memory.rows).roll(1))
+    return {
+        name: dream(world, course, "last", memory, sampler, foreseen),
+        name + SWAPPED: dream(world, course, "last", others, sampler, foreseen),
+    }
+
+
+def remembered(world: WorldModel, course: Course, how: MemoryConfig, heard: Callable[[int], object]) -> Memory:
     """What was seen, chunk by chunk."""
     rows, seen = len(course.latents), course.trip.seen
     some = Watched(course.latents[:, :seen], course.facts[:seen], torch.full((rows,), seen))
