@@ -33,6 +33,9 @@ def test_three_draws_of_four_jump_and_none_where_nothing_is_earlier() -> None:
     draw = drawn(begun, window, [window] * 3)
     assert (draw.after != draw.pick).tolist() == [[[True, True, True, False]] * 2] * 2
     assert (draw.after <= 3).all()
+    many = drawn(replace(begun, config=replace(JUMP, updates=200)), window, [window] * 3)
+    counts = torch.bincount(many.pick.flatten(), minlength=4) / many.pick.numel()
+    assert (counts - 0.25).abs().max() < 0.05, "windows of the whole history, each as often as the last one"
     alone = drawn(begun, window)
     assert torch.equal(alone.after, alone.pick)
     for variant in ("full", "original", "global"):

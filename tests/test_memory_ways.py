@@ -121,3 +121,20 @@ def test_a_rate_that_cools_falls_evenly() -> None:
     assert replace(config, updates=1).rate_at(0) == 0.1
     with pytest.raises(BadOption, match="cool"):
         replace(config, cool=1.0)
+
+
+@pytest.mark.parametrize("variant", ["full", "jump"])
+def test_later_chunks_are_written_at_less_of_the_rate(variant: str) -> None:
+    """A memory's fourth chunk at a half, whatever the other rows' ages."""
+    world, config = world_of(), replace(FREE, variant=variant, optimiser="sgd", rate=0.02, fade=0.5)  # type: ignore[arg-type]
+    window, begun = seen(world, 2), start(world, config, 2)
+    row = Trained(*begun.trained.tensors, torch.tensor([3 * config.updates, 0]))
+    aged = replace(begun, trained=row)
+    halved, plain = (replace(aged, config=replace(config, fade=0.0, rate=rate)) for rate in (0.01, 0.02))
+    after, slow, fast = (remember(world, one, window) for one in (aged, halved, plain))
+    for name, value in after.trained.weights.items():
+        torch.testing.assert_close(value[0], slow.trained.weights[name][0], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(value[1], fast.trained.weights[name][1], rtol=1e-9, atol=1e-12)
+    assert after.version not in (slow.version, fast.version)
+    with pytest.raises(BadOption, match="fade"):
+        replace(config, fade=-1.0)

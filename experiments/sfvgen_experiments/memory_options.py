@@ -18,6 +18,7 @@ class MemoryOptions:
     optimiser: str | None = None
     rate: float | None = None
     cool: float | None = None
+    fade: float | None = None
     updates: int | None = None
     draws: int | None = None
     levels: str | None = None

@@ -30,7 +30,7 @@ class MemoryConfig:
     given clean, the loss is on the new frames, actions are told; "global": windows of the whole history instead of the
     last one; "frame": one past frame instead of all; "off": nothing is remembered; "jump": as memories are read, the
     past, one frame, is given clean, and most draws show new frames after another window's, from where they could not
-    be seen; the others, all told, keep what needs no memory as it was"""
+    be seen; the others, all told, keep what needs no memory as it was; windows of the whole history"""
     modules: tuple[str, ...] = ("attention", "mlp")
     """kinds of layers, or patterns of whole layer names; each must match something"""
     rank: int = 7
@@ -56,6 +56,8 @@ class MemoryConfig:
     """every so manieth draw is one of an earlier window, instead of update: each update then knows both"""
     cool: float = 0.0
     """share of the rate that is gone at a chunk's last update; it falls evenly"""
+    fade: float = 0.0
+    """the n-th chunk of an episode is written at n ** -fade of the rate, or what is new would wear out what is old"""
     bound: float = 1.0
     """of ||B A|| / ||W||, layer by layer"""
     rise: float = 0.1
@@ -72,10 +74,10 @@ class MemoryConfig:
             raise BadOption(
                 f"{self}", "layers, rank, updates, draws and a rate above 0, and anchor * rate up to 1", "See PRESETS."
             )
-        if not (self.clip > 0 and self.bound > 0 and self.rise >= 0 and 0 <= self.cool < 1):
+        if not (self.clip > 0 and self.bound > 0 and self.rise >= 0 and 0 <= self.cool < 1 and self.fade >= 0):
             raise BadOption(
-                f"clip={self.clip}, bound={self.bound}, rise={self.rise}, cool={self.cool}",
-                "clip and bound above 0 (inf: none), cool from 0 to below 1",
+                f"clip={self.clip}, bound={self.bound}, rise={self.rise}, cool={self.cool}, fade={self.fade}",
+                "clip and bound above 0 (inf: none), cool from 0 to below 1, rise and fade from 0",
                 "See PRESETS.",
             )
 
@@ -89,8 +91,9 @@ DEFAULT = MemoryConfig(
     modules=("address", "brush"),
     rank=16,
     optimiser="muon",
-    rate=0.02,
+    rate=0.03,
     cool=0.9,
+    fade=0.5,
     mixed=True,
     rise=1.0,
 )

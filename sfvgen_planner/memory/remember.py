@@ -45,11 +45,12 @@ def remember(
         now = cropped(window, config)
         history = [old for one in earlier if (old := _fitting(one, now, memory, world))]
         trained, draw = memory.trained, drawn(memory, now, history)
+        part = (1 + trained.steps // config.updates).double() ** -config.fade
         bound = sizes(world.denoiser, trained.weights) if config.bound < float("inf") else None
         for update in range(config.updates):
             shown, weights = _shown([*history, now], draw.pick[:, update], draw.after[:, update])
             gradients = _gradients(world, trained.weights, config, shown, draw, update, through)
-            rate, way = config.rate_at(update) * weights.double(), WAYS[config.optimiser]
+            rate, way = config.rate_at(update) * part * weights.double(), WAYS[config.optimiser]
             trained = step(
                 trained,
                 gradients,
@@ -119,7 +120,7 @@ def _picks(config: MemoryConfig, earlier: int, draw: torch.Generator) -> Tensor:
     """int64 [updates, draws]: which of so many earlier windows, or the window itself, which is the last."""
     shape = (config.updates, config.draws if config.mixed else 1)
     anyone = torch.randint(earlier + 1, shape, generator=draw).expand(-1, config.draws)
-    if config.variant == "global":
+    if config.variant in ("global", "jump"):
         return anyone
     old = torch.randint(max(earlier, 1), shape, generator=draw)
     turn = (torch.arange(1, old.numel() + 1) % max(config.replay, 1) == 0).reshape(shape)
@@ -131,7 +132,7 @@ def _afters(config: MemoryConfig, pick: Tensor, windows: int, draw: torch.Genera
     if config.variant != "jump" or windows == 1:
         return pick
     other = (pick + torch.randint(1, windows, pick.shape, generator=draw)) % windows
-    return torch.where(torch.arange(config.draws) < config.draws * JUMPS, other, pick)
+    return torch.where(torch.arange(config.draws) < max(1, int(config.draws * JUMPS)), other, pick)
 
 
 def _shown(windows: Sequence[Seen], pick: Tensor, after: Tensor) -> tuple[Seen, Tensor]:
