@@ -60,11 +60,10 @@ def measure(course: Course, made: dict[str, Frames], extract: Extractor | None) 
             "sharpness": sharpness_of(real, one),
             **({"object": objects(course, one, old)} if trip.colours else {}),
         }
-    return {
-        "episodes": len(real),
-        "arms": found,
-        "cuts in truth": cuts(trip.pixels[:, trip.seen - BEFORE : trip.seen], real),
-    }
+    before = trip.pixels[:, trip.seen - BEFORE : trip.seen]
+    alike = consistency(trip.pixels[:, : trip.seen], real, old, extract)
+    src = {band: over(alike, (old >= low) & (old <= high) & ~np.isnan(alike)) for band, (low, high) in BANDS.items()}
+    return {"episodes": len(real), "arms": found, "truth": {"cuts": cuts(before, real), "src": src}}
 
 
 def over(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> Interval | None:
