@@ -82,7 +82,7 @@ def test_without_a_past_nothing_moved_into_the_first_frame() -> None:
     poses[..., 3], poses[..., 7] = 1, torch.arange(3.0)
     facts = Facts.of_poses(poses, layout, "toy", "fixed")
     clean, features = torch.randn(2, 3, *world.shape), torch.zeros(2, 3, 32)
-    seen = world.evidence(clean[:, :0], facts[:0], clean, facts, features, torch.zeros(2, 3, 16))
+    seen = Evidence.of(world.pose_head, clean[:, :0], facts[:0], clean, facts, features, torch.zeros(2, 3, 16))
     assert torch.equal(seen.latents, torch.cat([clean[:, :1], clean], 1))
     assert seen.moved[:, 0, -2:].eq(0).all()
     assert seen.moved[:, 1:, -2].eq(1).all()

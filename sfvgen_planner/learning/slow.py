@@ -16,6 +16,7 @@ from sfvgen_planner.world.denoiser import Denoised
 from sfvgen_planner.world.diffusion import masked_loss
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.outcome import Evidence
 from sfvgen_planner.world.pose_head import pose_loss
 
 POSES = 0.2
@@ -84,7 +85,7 @@ class SlowLoss(nn.Module):
         clean = world.config.process.to_clean(noisy, answer.output, batch.level)[:, past:].detach()
         features, frame = answer.features[:, past:].to(told.frame.dtype), told.frame[:, past:]
         before, known = noisy[:, past - 1 : past], batch.facts[past - 1 : past]
-        seen = world.evidence(before, known, clean, batch.facts[past:], features, frame)
+        seen = Evidence.of(world.pose_head, before, known, clean, batch.facts[past:], features, frame)
         outcomes = (batch.rewards[:, past:], batch.success[:, past:], batch.terminated[:, past:])
         return {**parts, "outcome": world.outcome.loss(seen, *outcomes)}
 
@@ -93,7 +94,7 @@ class SlowLoss(nn.Module):
         rows, frames = lived.rewards.shape
         blank = [lived.rewards.new_zeros(rows, frames, size) for size in self.world.outcome.told]
         before, clean = lived.latents[:, :1], lived.latents[:, 1:]
-        seen = self.world.evidence(before, lived.facts[:1], clean, lived.facts[1:], *blank)
+        seen = Evidence.of(self.world.pose_head, before, lived.facts[:1], clean, lived.facts[1:], *blank)
         return self.world.outcome.loss(seen, lived.rewards, lived.success, lived.terminated)
 
     def _poses(self, motion: Facts) -> Tensor:

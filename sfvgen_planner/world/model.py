@@ -140,18 +140,8 @@ class WorldModel(nn.Module):
         clean, features = self.sampled(cache, conditions, facts, seeds, begin, sampler, memory, past.dtype)
         times = facts.rows // known.rows
         before = past[:, -1:].repeat_interleave(times, 0)
-        seen = self.evidence(before, known[-1:].repeat(times), clean, facts, features, conditions.frame)
+        seen = Evidence.of(self.pose_head, before, known[-1:].repeat(times), clean, facts, features, conditions.frame)
         return Dreamt(clean, facts, self.outcome(seen))
-
-    def evidence(
-        self, before: Tensor, known: Facts, clean: Tensor, facts: Facts, features: Tensor, frame: Tensor
-    ) -> Evidence:
-        """What outcomes of frames `clean` [R, T, C, h, w] are read off; `before` and `known` are of the frame before
-        them, [R, 1, ...], or of none: then nothing moved into the first one."""
-        if known.frames == 0:
-            before, known = clean[:, :1], facts[:1]
-        senses, moved = self.pose_head.moved(Facts.join(known, facts))
-        return Evidence(torch.cat([before, clean], 1), senses, moved, features, frame, facts.embodiment)
 
     def sampled(
         self,

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.pose_head import PoseHead
+
 SPOTS, SAID = 16, 4
 """How many places in a picture are looked up, and how many numbers say what is there."""
 
@@ -42,12 +45,22 @@ class Evidence:
     embodiment: Tensor
     """int64 [R]"""
 
+    @staticmethod
+    def of(
+        head: PoseHead, before: Tensor, known: Facts, clean: Tensor, facts: Facts, features: Tensor, frame: Tensor
+    ) -> "Evidence":
+        """Of frames `clean` [R, T, C, h, w]; `before` and `known` are of the frame before them, [R, 1, ...], or of
+        none: then nothing moved into the first one."""
+        if known.frames == 0:
+            before, known = clean[:, :1], facts[:1]
+        senses, moved = head.moved(Facts.join(known, facts))
+        return Evidence(torch.cat([before, clean], 1), senses, moved, features, frame, facts.embodiment)
+
 
 class OutcomeHead(nn.Module):
     """See the module's docstring."""
 
     scale: Tensor
-
     told: tuple[int, int]
     """D and E"""
 

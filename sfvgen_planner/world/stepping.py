@@ -17,7 +17,7 @@ from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.noise import split
-from sfvgen_planner.world.outcome import Judged
+from sfvgen_planner.world.outcome import Evidence, Judged
 from sfvgen_planner.world.pose_head import foresee
 from sfvgen_planner.world.sampler import SamplerConfig
 
@@ -129,7 +129,9 @@ def step(
     latents, features = _sampled(world, chunk, cache, facts, conditions, sampler, samples)
     spread = latents.std(1).square().flatten(2).mean(2).sqrt() if samples > 1 else None
     clean, features = latents[:, 0], features[:, 0]
-    judged = world.outcome(world.evidence(chunk.latents[:, -1:], known[-1:], clean, facts, features, conditions.frame))
+    last = chunk.latents[:, -1:]
+    seen = Evidence.of(world.pose_head, last, known[-1:], clean, facts, features, conditions.frame)
+    judged = world.outcome(seen)
     made = (*chunk.made, Piece(clean, facts))
     complete = chunk.frames + facts.frames == FRAMES_PER_CHUNK
     # A finished chunk's cache is of no use: the next one looks at the past anew.
