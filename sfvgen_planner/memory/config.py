@@ -62,6 +62,9 @@ class MemoryConfig:
     """of ||B A|| / ||W||, layer by layer"""
     rise: float = 0.1
     """a chunk is forgotten again if it raises the loss on a held-back draw by more than this share"""
+    beyond: float = 0.0
+    """nothing is written until a camera has looked so far from where it looks, in fields of view and lengths of the
+    body: what never leaves the view need not be remembered; 0: always"""
     seed: int = 0
     """of the A factors, which all episodes share"""
 
@@ -74,10 +77,12 @@ class MemoryConfig:
             raise BadOption(
                 f"{self}", "layers, rank, updates, draws and a rate above 0, and anchor * rate up to 1", "See PRESETS."
             )
-        if not (self.clip > 0 and self.bound > 0 and self.rise >= 0 and 0 <= self.cool < 1 and self.fade >= 0):
+        positive = min(self.clip, self.bound) > 0 and min(self.rise, self.fade, self.beyond) >= 0
+        if not (positive and 0 <= self.cool < 1):
             raise BadOption(
-                f"clip={self.clip}, bound={self.bound}, rise={self.rise}, cool={self.cool}, fade={self.fade}",
-                "clip and bound above 0 (inf: none), cool from 0 to below 1, rise and fade from 0",
+                f"clip={self.clip}, bound={self.bound}, rise={self.rise}, cool={self.cool}, fade={self.fade}, "
+                f"beyond={self.beyond}",
+                "clip and bound above 0 (inf: none), cool from 0 to below 1, rise, fade and beyond from 0",
                 "See PRESETS.",
             )
 
@@ -96,6 +101,7 @@ DEFAULT = MemoryConfig(
     fade=0.5,
     mixed=True,
     rise=1.0,
+    beyond=0.25,
 )
 """Ours, for dreams of real tasks: written where pictures are drawn, 184 KB of fp16 for the shipped world."""
 PAPER = MemoryConfig(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sfvgen_planner.memory.adam import WAYS, Tensors, Trained, step
 from sfvgen_planner.memory.config import MemoryConfig
+from sfvgen_planner.memory.elsewhere import elsewhere
 from sfvgen_planner.memory.guard import bounded, sizes
 from sfvgen_planner.memory.start import check_fits
 from sfvgen_planner.memory.value import Memory, low_rank
@@ -44,6 +45,11 @@ def remember(
     with torch.inference_mode(False):
         now = cropped(window, config)
         history = [old for one in earlier if (old := _fitting(one, now, memory, world))]
+        if config.beyond:
+            begun = memory.trained.steps > 0
+            now = now.weighed(begun | elsewhere([*history, now], world.encoder.layout, config.beyond))
+            if not (now.weights > 0).any():
+                return memory
         trained, draw = memory.trained, drawn(memory, now, history)
         part = (1 + trained.steps // config.updates).double() ** -config.fade
         bound = sizes(world.denoiser, trained.weights) if config.bound < float("inf") else None

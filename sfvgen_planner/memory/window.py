@@ -42,6 +42,10 @@ class Seen:
         """Without the frames before this one."""
         return replace(self, latents=self.latents[:, frame:], facts=self.facts[frame:], past=self.past - frame)
 
+    def weighed(self, rows: Tensor) -> "Seen":
+        """With weight 0 but in these rows, bool [M]."""
+        return replace(self, weight=torch.where(rows, self.weights, 0))
+
     def row(self, number: int) -> "Seen":
         """One row."""
         one = slice(number, number + 1)
