@@ -2,7 +2,8 @@
 
 The first frames of every episode are seen and remembered, chunk by chunk; the next ones are dreamt. A view that comes
 back is one whose camera looked almost so before. Each dream is dreamt without memory, with the episode's own, and with
-another episode's: what survives that swap is style, not recall.
+another episode's: what survives that swap is style, not recall. Of cubes it is told whether they are dreamt where they
+are, beside what the codec leaves of the true frames.
 """
 
 import json
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from sfvgen_envs.table import Colour
+from sfvgen_experiments.bench import cubes
 from sfvgen_experiments.bench.drift import held_out
 from sfvgen_experiments.bench.report import cell
 from sfvgen_experiments.dream_figures import CEILING, sharpness_of
@@ -36,6 +39,9 @@ from sfvgen_planner.world.pose import metres_between, radians_between
 from sfvgen_planner.world.sampler import SamplerConfig
 
 AGES = {"seen 40 frames ago or more": (40, 10**6), "seen 8 to 39 frames ago": (8, 39), "never seen": (-1, -1)}
+UNSEEN = {"unseen for 40 frames or more": (40, 10**6), "unseen for 8 to 39 frames": (8, 39)}
+CODEC = "codec"
+ARMS = {"off": "no memory", "own": "own memory", "other": "another episode's", CODEC: "the codec of the true frames"}
 NEAR, TURNED = 0.1, 0.25
 """As far from it, in the body's lengths, and turned by as much of the angle of view, a camera still sees most of it."""
 Floats = NDArray[np.float64]
@@ -54,6 +60,10 @@ class Told:
     """[E, F]: how many frames ago a view was seen last, -1: never"""
     seen: int
     """K"""
+    colours: tuple[tuple[Colour, ...], ...]
+    """of each episode's cubes"""
+    cube_ages: tuple[NDArray[np.int64], ...]
+    """[cubes, F] of each episode: for how many frames a cube has not been seen, see `cubes.ages_of_cubes`"""
 
 
 def main(
@@ -117,7 +127,13 @@ def read(world: WorldModel, dataset: Dataset, episodes: int, seen: int, dreamt: 
     latents = torch.cat([world.codec.encode(torch.from_numpy(np.asarray(one)))[None] for one in window.pixels])
     length = world.encoder.layout[body].length
     ages = ages_of(facts.poses, seen, float(facts.fovy[0]), length)
-    return Told(latents, facts, np.asarray(window.pixels[:, seen:]), ages, seen)
+    long = [card for card, one in zip(dataset.cards, dataset.entries, strict=True) if one.steps + 1 >= seen + dreamt]
+    colours = tuple(cubes.colours_of(card) for card in long[: facts.rows])
+    old = tuple(
+        cubes.ages_of_cubes(pixels[:seen], pixels[seen:], mine, world.config.past)
+        for pixels, mine in zip(window.pixels, colours, strict=True)
+    )
+    return Told(latents, facts, np.asarray(window.pixels[:, seen:]), ages, seen, colours, old)
 
 
 def ages_of(poses: Tensor, seen: int, fovy: float, length: float) -> NDArray[np.int64]:
@@ -136,6 +152,7 @@ def measure(world: WorldModel, told: Told, how: MemoryConfig, every: int, sample
     memory = remembered(world, told, how, every)
     others = take(memory, torch.arange(memory.rows).roll(1))
     figures: dict[str, Any] = {"bytes_an_episode": 2 * memory.numbers}
+    coded = np.concatenate([world.codec.decode(one[None]).numpy() for one in told.latents[:, told.seen :]])
     for kind, foreseen in (("foreseen poses", True), ("true poses", False)):
         frames = {
             name: dream(world, told, used, sampler, foreseen)
@@ -144,6 +161,13 @@ def measure(world: WorldModel, told: Told, how: MemoryConfig, every: int, sample
         decibels = {name: psnr(told.pixels, one).double().clamp(max=CEILING).numpy() for name, one in frames.items()}
         figures[kind] = {
             age: gains(decibels, (told.ages >= low) & (told.ages <= high)) for age, (low, high) in AGES.items()
+        }
+        figures[kind]["cubes"] = {
+            band: {
+                arm: cubes.places(told.pixels, one, told.colours, told.cube_ages, span)
+                for arm, one in {**frames, CODEC: coded}.items()
+            }
+            for band, span in UNSEEN.items()
         }
         figures[kind]["sharpness"] = {name: sharpness_of(told.pixels, one) for name, one in frames.items()}
     return figures
@@ -201,4 +225,7 @@ def shown(name: str, figures: dict[str, Any]) -> str:
             row = figures[kind][age]
             cells = [cell(row[arm], 2) if row["episodes"] else "-" for arm in ("off", "own", "other")]
             lines.append(f"  {f'{kind}, {age}':44}" + "".join(f"{one:>16}" for one in cells) + f"{row['episodes']:>6}")
+        for band, found in figures[kind]["cubes"].items():
+            if found["off"]["episodes"]:
+                lines += cubes.shown({ARMS[arm]: row for arm, row in found.items()}, f"{band}, {kind}")
     return "\n".join(lines)

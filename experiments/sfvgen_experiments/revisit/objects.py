@@ -9,21 +9,23 @@ ALIKE, VIVID, LEAST = 0.97, 0.35, 4
 
 
 def centres(frames: NDArray[np.uint8], colour: tuple[float, float, float]) -> Floats:
-    """[T, 2] the middle of all pixels of a colour, rows and columns; NaN where there are too few.
+    """[T, 2] the middle of all pixels of a colour, rows and columns; NaN where there are too few."""
+    found = np.full((len(frames), 2), np.nan)
+    for frame, here in enumerate(pixels_of(frames, colour)):
+        if here.sum() >= LEAST:
+            found[frame] = np.argwhere(here).mean(0)
+    return found
 
-    By direction: light and shade make a colour longer or shorter.
-    """
+
+def pixels_of(frames: NDArray[np.uint8], colour: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """[T, h, w] which pixels are of a colour, by direction: light and shade make it longer or shorter."""
     x = frames.astype(np.float64) / 255
     length = np.linalg.norm(x, axis=-1)
     wanted = np.asarray(colour) / np.linalg.norm(colour)
     alike = x @ wanted / np.maximum(length, 1e-6)
     vivid = (x.max(-1) - x.min(-1)) / np.maximum(x.max(-1), 1e-6)
-    mask = (alike > ALIKE) & (vivid > VIVID) & (length > 0.15)
-    found = np.full((len(frames), 2), np.nan)
-    for frame, here in enumerate(mask):
-        if here.sum() >= LEAST:
-            found[frame] = np.argwhere(here).mean(0)
-    return found
+    mask: NDArray[np.bool_] = (alike > ALIKE) & (vivid > VIVID) & (length > 0.15)
+    return mask
 
 
 def misplaced(real: NDArray[np.uint8], fake: NDArray[np.uint8], colour: tuple[float, float, float]) -> Floats:
