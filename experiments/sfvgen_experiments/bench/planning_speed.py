@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import sfvgen_envs
 from sfvgen_experiments.bench.report import cell
-from sfvgen_experiments.bench.timing import in_turns
+from sfvgen_experiments.bench.timing import in_turns, peak
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.metrics.statistics import Interval, bootstrap_interval
@@ -206,27 +206,6 @@ def seen(task: str, frames: int) -> Context:
         shown.append(env.step(np.zeros(env.action_space.shape or ()))[0])
     env.close()
     return Context(*(np.stack([one[key] for one in shown])[None] for key in ("pixels", "pose")))
-
-
-def peak(plan: Callable[[], Plan], device: torch.device) -> tuple[Plan, float | None]:
-    """A plan, and the megabytes it needed beyond what was there: of the GPU, or of the process where Linux tells."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        made = plan()
-        return made, (torch.cuda.max_memory_allocated(device) - before) / 1e6
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        before_kb = _status("VmRSS")
-    except (OSError, KeyError):
-        return plan(), None
-    made = plan()
-    return made, max(0, _status("VmHWM") - before_kb) / 1e3
-
-
-def _status(name: str) -> int:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-    return int(lines[name].split()[0])
 
 
 def of_peak(asked: Question, count: int, seconds: float) -> float:
