@@ -26,6 +26,8 @@ class MemoryOptions:
     replay: int | None = None
     mixed: bool | None = None
     rise: float | None = None
+    beyond: float | None = None
+    strength: float | None = None
 
     @property
     def how(self) -> MemoryConfig:

@@ -196,7 +196,7 @@ class SlowFast(nn.Module):
         begun = self.begun(len(episodes.latents), episodes.seeds)
         inner = begun if through else frozen(begun)
         found = lessons_of(self.world, inner, episodes.latents, episodes.facts, config.past, through=through)
-        memories = [lesson.memory.trained.weights for lesson in found]
+        memories = [lesson.memory.told for lesson in found]
         if not through and (config.start or config.pace):
             memories = [self._attached(begun, one) for one in memories]
         loss = self._outer(episodes, [lesson.window for lesson in found], memories)

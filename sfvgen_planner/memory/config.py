@@ -65,6 +65,9 @@ class MemoryConfig:
     beyond: float = 0.0
     """nothing is written until a camera has looked so far from where it looks, in fields of view and lengths of the
     body: what never leaves the view need not be remembered; 0: always"""
+    strength: float = 1.0
+    """how much of what B has learned since the start the world is told: written firmly and read softly, a memory loses
+    little of what it recalls and most of what it spoils"""
     seed: int = 0
     """of the A factors, which all episodes share"""
 
@@ -78,11 +81,11 @@ class MemoryConfig:
                 f"{self}", "layers, rank, updates, draws and a rate above 0, and anchor * rate up to 1", "See PRESETS."
             )
         positive = min(self.clip, self.bound) > 0 and min(self.rise, self.fade, self.beyond) >= 0
-        if not (positive and 0 <= self.cool < 1):
+        if not (positive and 0 <= self.cool < 1 and 0 < self.strength <= 1):
             raise BadOption(
                 f"clip={self.clip}, bound={self.bound}, rise={self.rise}, cool={self.cool}, fade={self.fade}, "
-                f"beyond={self.beyond}",
-                "clip and bound above 0 (inf: none), cool from 0 to below 1, rise, fade and beyond from 0",
+                f"beyond={self.beyond}, strength={self.strength}",
+                "clip, bound (inf: none), strength (to 1) above 0, cool from 0 to below 1, rise, fade, beyond from 0",
                 "See PRESETS.",
             )
 

@@ -100,7 +100,8 @@ def _continued(
         return {name: kept[f"{which}/{name}"].to(one.device, one.dtype) for name in factors}
 
     mine = {name: value.to(one.device, one.dtype) for name, value in factors.items()}
-    trained = Trained(mine, part("first"), part("second"), kept["steps"].to(one.device))
+    written = mine if config.strength == 1 else part("weights")
+    trained = Trained(written, part("first"), part("second"), kept["steps"].to(one.device))
     pace = part("pace") if any(name.startswith("pace/") for name in kept) else None
     memory = Memory(trained, part("start"), kept["seeds"].to(one.device), config, told["world"], pace)
     check_fits(world, memory)
@@ -146,6 +147,8 @@ def _peft_config(memory: Memory) -> dict[str, Any]:
 def _save_sidecar(memory: Memory, folder: Path) -> None:
     parts = {"first": memory.trained.first, "second": memory.trained.second, "start": memory.start}
     parts |= {"pace": memory.pace} if memory.pace else {}
+    if memory.config.strength != 1:  # PEFT is told what the world is told
+        parts["weights"] = memory.trained.weights
     tensors = {f"{which}/{name}": value for which, part in parts.items() for name, value in part.items()}
     tensors |= {"steps": memory.trained.steps, "seeds": memory.seeds}
     told = {"version": VERSION, "config": asdict(memory.config), "world": memory.world, "factors": memory.version}

@@ -29,7 +29,7 @@ def merge(parts: Sequence[Memory], weights: Sequence[float], rank: int | None = 
     _check(parts, weights, rank)
     one = parts[0]
     if len(parts) == 1 and weights[0] == 1 and one.config.rank <= (rank or one.config.rank):
-        return begun_with(one, one.trained.weights)
+        return begun_with(one, one.told)
     layers, share = _by_shape(parts), torch.tensor(weights, dtype=torch.float64, device=one.seeds.device)
     shared = all(bool((downs == downs[:, :1]).all()) for downs, _ in layers.values())
     found: dict[str, Tensor] = {}
@@ -73,7 +73,7 @@ def _alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 def _by_shape(parts: Sequence[Memory]) -> dict[tuple[str, ...], Pair]:
     """A [L, k, r, ...] and B [L, k, out, r] of all layers of one shape, by their names: k memories in a few steps."""
-    split = [low_rank(part.trained.weights, "") for part in parts]
+    split = [low_rank(part.told, "") for part in parts]
     alike: dict[object, list[str]] = {}
     for name, down in split[0].down.items():
         alike.setdefault((down.shape, split[0].up[name].shape), []).append(name)

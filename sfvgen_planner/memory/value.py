@@ -43,14 +43,25 @@ class Memory:
         return sum(value.numel() for value in self.start.values())
 
     @cached_property
+    def told(self) -> Tensors:
+        """The factors as the world is told them: of what B has learned since the start only `config.strength`."""
+        share, weights = self.config.strength, self.trained.weights
+        if share == 1:
+            return weights
+        return {
+            name: self.start[name] + share * (value - self.start[name]) if name.endswith(B) else value
+            for name, value in weights.items()
+        }
+
+    @cached_property
     def version(self) -> str:
         """Names the factors' content: equal factors, equal version."""
-        return digest(self.trained.weights)
+        return digest(self.told)
 
     @cached_property
     def factors(self) -> LowRank:
         """What the world takes: `world.dream(..., memory=memory.factors)`."""
-        return low_rank(self.trained.weights, self.version)
+        return low_rank(self.told, self.version)
 
     def reset(self, rows: Tensor) -> "Memory":
         """New episodes begin in these rows (bool [M]): factors and moments as at the start; no other bit changes."""

@@ -82,10 +82,19 @@ def main(
     rate: float | None = None,
     updates: int | None = None,
     draws: int | None = None,
+    strength: float | None = None,
     out: str = "outputs/bench/memory.json",
 ) -> dict[str, Any]:
     """Prints gains in dB with 95 % intervals over episodes, writes JSON, returns it."""
-    other = {"variant": variant, "modules": modules, "rank": rank, "rate": rate, "updates": updates, "draws": draws}
+    other = {
+        "variant": variant,
+        "modules": modules,
+        "rank": rank,
+        "rate": rate,
+        "updates": updates,
+        "draws": draws,
+        "strength": strength,
+    }
     torch.set_num_threads(threads)
     unknown = [one for one in presets if one not in PRESETS]
     if unknown:
