@@ -235,7 +235,7 @@ def test_sizes_of_the_presets() -> None:
     shipped = CausalConfig(16, 16, 16, 128, 75, patch=4, dim=128, depth=5, copies=True, fine=4)
     world = world_of()
     world.denoiser = CausalDenoiser(shipped)
-    assert start(world, DEFAULT, 1).numbers * 2 == 183_712 <= 256 * 1024
+    assert start(world, DEFAULT, 1).numbers * 2 == 177_216 <= 256 * 1024
     assert start(world, PAPER, 1).numbers * 2 == 327_680
     assert (PAPER.rank, PAPER.rate, PAPER.updates, PAPER.address) == (32, 1e-4, 1, False)
     assert start(world_of(), SMALL, 3).numbers == 2 * 3 * (4 * (32 + 32) + 2 * (32 + 128))

@@ -20,7 +20,7 @@ from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.types import Context
 from sfvgen_planner.world.model import WorldModel
 
-HOW = replace(DEFAULT, rank=2, updates=1, draws=1)
+HOW = replace(DEFAULT, rank=2, updates=1, draws=1, strength=1.0)
 
 
 def picture(number: int) -> np.ndarray:
