@@ -1,5 +1,6 @@
 """Slow learning: what a batch is, what the loss is, and that it learns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,16 @@ def test_outcomes_are_learned_from_what_was_lived_too(sets: list[LatentSet]) -> 
         assert lived.latents.shape[:2] == (CONFIG.lived, 9)
         assert lived.rewards.shape == (CONFIG.lived, 8)
         torch.testing.assert_close(lived.facts.vectors[:, 1:].sum(-1), lived.rewards)
+
+
+def test_a_share_of_what_was_lived_ends_its_episode(sets: list[LatentSet]) -> None:
+    """A crash is one frame in hundreds: drawn anywhere, planners learned that nothing ever ends."""
+    ends = [float(batch.lived.terminated[:, -1].sum()) for batch in batches(sets, 20)]
+    assert min(ends) >= CONFIG.lived * CONFIG.ended
+    assert all(batch.lived.terminated[:, :-1].sum() == 0 for batch in batches(sets, 20))
+    none = replace(CONFIG, ended=0.0)
+    drawn = [draw_batch(sets, tiny_world().encoder.layout, none, (0, step, 0)) for step in range(20)]
+    assert np.mean([float(batch.lived.terminated[:, -1].sum()) for batch in drawn]) < np.mean(ends)
 
 
 def test_frames_dreamt_one_by_one_follow_all_that_were_made_of_their_chunk() -> None:

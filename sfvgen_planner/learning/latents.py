@@ -82,6 +82,14 @@ class LatentSet:
             raise BadOption(f"windows of {length} frames", "an episode as long", "Record longer episodes.")
         return self.read([self._locate(ends, int(i)) for i in rng.integers(ends[-1], size=count)], length)
 
+    def ends(self, rng: np.random.Generator, count: int, length: int) -> LatentWindow:
+        """The last windows of `count` episodes: what ends an episode happens once in it."""
+        long = np.flatnonzero(self.windows(length))
+        if len(long) == 0:
+            raise BadOption(f"windows of {length} frames", "an episode as long", "Record longer episodes.")
+        chosen = (int(number) for number in rng.choice(long, count))
+        return self.read([(number, len(self.episodes[number]["latents"]) - length) for number in chosen], length)
+
     def listed(self, count: int, length: int) -> LatentWindow:
         """The same `count` windows every time, spread evenly over the set."""
         ends = np.cumsum(self.windows(length))

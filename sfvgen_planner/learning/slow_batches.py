@@ -44,12 +44,16 @@ class SlowConfig:
     """windows that the pose head learns from: with 2 long ones it never heard actions"""
     lived: int = 16
     """chunks that the outcome head learns from without a dream"""
+    ended: float = 0.25
+    """share of these that end their episode: a crash or a success is one frame in hundreds, and what a plan is about"""
     heads_only: bool = False
     """the denoiser learns no more: what reads and foresees a finished world is sharpened"""
 
     def __post_init__(self) -> None:
         if min(self.batch, self.past, self.ways, self.lived) < 1 or not 0 <= self.single + self.whole <= 1:
             raise BadOption(f"{self}", "a batch, a past, and shares that sum to at most 1", "See SlowConfig.")
+        if not 0 <= self.ended <= 1:
+            raise BadOption(f"ended={self.ended}", "a share, 0 to 1", "See SlowConfig.")
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,9 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
 
 
 def _lived(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Lived:
-    parts = _drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng)
+    length, ended = 1 + FRAMES_PER_CHUNK, round(config.lived * config.ended)
+    anywhere = _drawn(sets, config.lived - ended, length, rng)
+    parts = anywhere + [one.ends(rng, int(n), length) for one, n in _shared(sets, ended, rng)]
     return Lived(
         torch.cat([part.latents for part in parts]),
         Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts]),
@@ -171,9 +177,13 @@ def _lived(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: n
 
 
 def _drawn(sets: Sequence[LatentSet], count: int, length: int, rng: np.random.Generator) -> list[LatentWindow]:
-    """Windows of sets that count alike."""
+    return [one.sample(rng, n, length) for one, n in _shared(sets, count, rng)]
+
+
+def _shared(sets: Sequence[LatentSet], count: int, rng: np.random.Generator) -> list[tuple[LatentSet, int]]:
+    """How many of `count` windows are each set's, for sets that count alike."""
     shares = rng.multinomial(count, [1 / len(sets)] * len(sets))
-    return [one.sample(rng, int(n), length) for one, n in zip(sets, shares, strict=True) if n]
+    return [(one, int(n)) for one, n in zip(sets, shares, strict=True) if n]
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
