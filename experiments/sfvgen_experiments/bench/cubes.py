@@ -44,30 +44,43 @@ def places(
     band: tuple[int, int],
 ) -> dict[str, Any]:
     """Of E episodes [E, F, h, w, 3]: how many of the cubes so long unseen are drawn at all and where they belong, and
-    how many pixels those drawn are off. Means over the episodes that have such cubes, each counting once."""
+    how many pixels those drawn are off, and by how many grey levels the place is off where a cube belongs. Means over the episodes that have such cubes, each counting once."""
     rows: list[NDArray[np.float64]] = []
+    levels: list[float] = []
     for truth, dream, mine, old in zip(real, made, colours, ages, strict=True):
         chosen = (old >= band[0]) & (old <= band[1])
         away = [misplaced(truth, dream, colour)[when] for colour, when in zip(mine, chosen, strict=True)]
         if chosen.any():
             rows.append(np.concatenate(away))
+            off = [wrong(truth[when], dream[when], colour) for colour, when in zip(mine, chosen, strict=True)]
+            levels.append(float(np.concatenate(off).mean()))
     if not rows:
         return {"episodes": 0}
     drawn = [row[np.isfinite(row)] for row in rows]
-    off = [row.mean() for row in drawn if len(row)]
+    away_by = [row.mean() for row in drawn if len(row)]
     return {
         "episodes": len(rows),
         "drawn": mean_interval([np.isfinite(row).mean() for row in rows]),
         "right": mean_interval([(row <= RIGHT).mean() for row in rows]),
-        "pixels_off": mean_interval(off) if off else None,
+        "pixels_off": mean_interval(away_by) if away_by else None,
+        "levels_off": mean_interval(levels),
     }
+
+
+def wrong(real: Frames, made: Frames, colour: Colour) -> NDArray[np.float64]:
+    """[T] mean grey levels, of 255, by which the pixels of a cube are off."""
+    mask = pixels_of(real, colour)
+    apart = np.abs(real.astype(np.float64) - made).mean(-1)
+    return np.array([one[here].mean() for one, here in zip(apart, mask, strict=True)])
 
 
 def shown(found: dict[str, Any], band: str) -> list[str]:
     """A line an arm."""
-    lines = [f"  {f'cubes {band}':44}{'drawn':>16}{'where it belongs':>20}{'pixels off':>16}{'episodes':>10}"]
+    lines = [
+        f"  {f'cubes {band}':44}{'drawn':>16}{'where it belongs':>20}{'pixels off':>16}{'grey levels':>16}{'episodes':>10}"
+    ]
     for arm, row in found.items():
-        cells: list[Interval | None] = [row.get(key) for key in ("drawn", "right", "pixels_off")]
-        told = f"{cell(cells[0], 2):>16}{cell(cells[1], 2):>20}{cell(cells[2], 1):>16}"
+        cells: list[Interval | None] = [row.get(key) for key in ("drawn", "right", "pixels_off", "levels_off")]
+        told = f"{cell(cells[0], 2):>16}{cell(cells[1], 2):>20}{cell(cells[2], 1):>16}{cell(cells[3], 0):>16}"
         lines.append(f"    {arm:42}{told}{row['episodes']:>10}")
     return lines
