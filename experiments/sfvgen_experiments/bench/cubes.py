@@ -43,8 +43,11 @@ def places(
     ages: tuple[NDArray[np.int64], ...],
     band: tuple[int, int],
 ) -> dict[str, Any]:
-    """Of E episodes [E, F, h, w, 3]: how many of the cubes so long unseen are drawn at all and where they belong, and
-    how many pixels those drawn are off, and by how many grey levels the place is off where a cube belongs. Means over the episodes that have such cubes, each counting once."""
+    """Of E episodes [E, F, h, w, 3]: how many of the cubes so long unseen are drawn at all, and where they belong; how
+    many pixels those drawn are off, and how many grey levels the place where a cube belongs.
+
+    Means over the episodes that have such cubes, each counting once.
+    """
     rows: list[NDArray[np.float64]] = []
     levels: list[float] = []
     for truth, dream, mine, old in zip(real, made, colours, ages, strict=True):

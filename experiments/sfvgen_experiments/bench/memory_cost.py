@@ -82,8 +82,7 @@ class Asked:
             for name in (PLAIN, TWICE)
         }
         return ways | {
-            name: lambda world, sampler=sampler: world.dream(*told, sampler)  # type: ignore[misc]
-            for name, sampler in samplers.items()
+            name: lambda world, sampler=sampler: world.dream(*told, sampler) for name, sampler in samplers.items()
         }
 
     def write(self, how: MemoryConfig) -> Callable[[], WorldModel]:
