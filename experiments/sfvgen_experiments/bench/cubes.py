@@ -79,9 +79,8 @@ def wrong(real: Frames, made: Frames, colour: Colour) -> NDArray[np.float64]:
 
 def shown(found: dict[str, Any], band: str) -> list[str]:
     """A line an arm."""
-    lines = [
-        f"  {f'cubes {band}':44}{'drawn':>16}{'where it belongs':>20}{'pixels off':>16}{'grey levels':>16}{'episodes':>10}"
-    ]
+    heads = f"{'drawn':>16}{'where it belongs':>20}{'pixels off':>16}{'grey levels':>16}{'episodes':>10}"
+    lines = [f"  {f'cubes {band}':44}{heads}"]
     for arm, row in found.items():
         cells: list[Interval | None] = [row.get(key) for key in ("drawn", "right", "pixels_off", "levels_off")]
         told = f"{cell(cells[0], 2):>16}{cell(cells[1], 2):>20}{cell(cells[2], 1):>16}{cell(cells[3], 0):>16}"
