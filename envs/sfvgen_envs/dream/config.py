@@ -24,8 +24,8 @@ class DreamConfig:
     """how each row remembers; None: not at all"""
     every: int = 1
     """chunks between two updates of a row's memory"""
-    earlier: int = 4
-    """windows of the same episode that are kept for replay"""
+    earlier: int = 16
+    """windows of the same episode that are kept for replay, and for new ones to be told apart from"""
     trust: float = 1.0
     """by which an update on dreamt frames is shortened, as they may be wrong"""
     doubts: bool = False
