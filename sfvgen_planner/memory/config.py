@@ -100,13 +100,12 @@ DEFAULT = MemoryConfig(
     rank=16,
     optimiser="muon",
     rate=0.03,
-    updates=4,
     cool=0.9,
     fade=0.5,
     mixed=True,
     rise=1.0,
     beyond=0.25,
-    strength=0.7,
+    strength=0.85,
 )
 """Ours, for dreams of real tasks: written where pictures are drawn, 177 KB of fp16 for the shipped world."""
 PAPER = MemoryConfig(
