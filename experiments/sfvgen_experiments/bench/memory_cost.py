@@ -39,7 +39,7 @@ PAPER = ", as in the paper"
 WANTED = {PLAIN + PAPER: 0.05, TWICE + PAPER: 0.03, PLAIN: 0.05, TWICE: 0.03}
 """More time for every chunk remembered; the paper pays 6.8 % and 3.7 %."""
 EARLIER = 4
-"""windows that are replayed from, as in a dream"""
+"""windows that are replayed from; how many makes no difference to time"""
 TURN = 0.1
 """radians that the camera turns from frame to frame"""
 Dream = Callable[[WorldModel], object]
