@@ -41,7 +41,7 @@ demo: $(STAMP)  ## let a planner play, record every task and write outputs/demo/
 RUN ?= outputs/world-run
 PRECISION ?= bf16
 SETS := reach push_cube push_sweep cube_return cube_sweep lane_keep route_return
-NOISE := reach_noise lane_keep_noise
+NOISE := $(addsuffix _noise,$(SETS))
 comma := ,
 empty :=
 list = [$(subst $(empty) $(empty),$(comma),$(addprefix $(RUN)/data/,$(1)))]
@@ -57,10 +57,15 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(call record,cube_return,200,cube_sweep,3,sweep)
 	$(call record,lane_keep,500,lane_keep,1,fixed)
 	$(call record,route_return,250,route_return,1,fixed)
-	$(call record,reach,800,reach_noise,5,fixed,random)
+	$(call record,reach,3300,reach_noise,5,fixed,random)
+	$(call record,push_cube,400,push_cube_noise,5,fixed,random)
+	$(call record,push_cube,60,push_sweep_noise,5,sweep,random)
+	$(call record,cube_return,60,cube_return_noise,5,fixed,random)
+	$(call record,cube_return,60,cube_sweep_noise,5,sweep,random)
 	$(call record,lane_keep,100,lane_keep_noise,5,fixed,random)
+	$(call record,route_return,60,route_return_noise,5,fixed,random)
 	$(BIN)/sfvgen train-codec 'data=$(call list,$(SETS))' out=$(RUN)/codec steps=7000
-	$(train) 'data=$(call list,$(SETS))' codec=$(RUN)/codec out=$(RUN)/world steps=14000
+	$(train) 'data=$(call list,$(SETS) $(NOISE))' codec=$(RUN)/codec out=$(RUN)/world steps=20000
 	$(train) 'data=$(call list,$(SETS) $(NOISE))' init=$(RUN)/world/world out=$(RUN)/heads steps=1400 rate=0.0015 heads_only=true
 	$(BIN)/sfvgen pack world=$(RUN)/heads/world out=sfvgen_planner/pretrained/world
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfvgen_planner.world.chances import COUNT, FINE, WIDEST, mean_of, surprise
+from sfvgen_planner.world.chances import COUNT, FINE, WIDEST, mean_of, near_zero, surprise
 
 
 def learned(numbers: torch.Tensor, steps: int = 400) -> torch.Tensor:
@@ -53,3 +53,10 @@ def test_beyond_the_widest_is_the_widest() -> None:
     told = mean_of(learned(torch.tensor([1e6], dtype=torch.float64)))
     widest = torch.tensor(WIDEST, dtype=torch.float64).sinh() / FINE
     torch.testing.assert_close(told, widest, rtol=2e-2, atol=0.0)
+
+
+def test_one_begins_with_nothing_to_be_expected_and_little_doubt() -> None:
+    first = near_zero()
+    torch.testing.assert_close(mean_of(first), torch.tensor(0.0), atol=1e-5, rtol=0.0)
+    numbers = torch.linspace(-WIDEST, WIDEST, COUNT).sinh() / FINE
+    assert first.softmax(-1)[numbers.abs() < 1].sum() > 0.9

@@ -117,15 +117,17 @@ def test_it_acts_in_every_task_in_numbers_and_in_words(task: str, solver: str) -
 
 def test_names_of_planners() -> None:
     thinking = Thinking(solver="cem", budget="tiny")
-    assert Arm.parse("oracle", thinking) == Arm("oracle", "oracle", "cem", "tiny")
-    assert Arm.parse("planner/beam", thinking) == Arm("planner/beam", "planner", "beam", "tiny")
-    assert Arm.parse("oracle/mppi/large", thinking) == Arm("oracle/mppi/large", "oracle", "mppi", "large")
+    assert Arm.parse("oracle", thinking) == Arm("oracle", "oracle", "cem", "tiny", "reward")
+    assert Arm.parse("planner/beam", thinking) == Arm("planner/beam", "planner", "beam", "tiny", "reward")
+    assert Arm.parse("oracle/mppi/large", thinking) == Arm("oracle/mppi/large", "oracle", "mppi", "large", "reward")
+    wish = Arm.parse("planner/cem/tiny/posture", thinking)
+    assert wish == Arm("planner/cem/tiny/posture", "planner", "cem", "tiny", "posture")
     assert Arm.parse("outputs/ppo.zip", thinking).where is None
     for odd in ("oracle/icm", "planner/icem/smal"):
         with pytest.raises(UnknownName):
             Arm.parse(odd, thinking)
     with pytest.raises(BadOption, match="planner/solver/budget"):
-        Arm.parse("planner/icem/small/more", thinking)
+        Arm.parse("planner/icem/small/reward/more", thinking)
 
 
 def test_bars_are_read_and_decided_by_pairs() -> None:

@@ -91,6 +91,19 @@ def test_outcomes_are_learned_from_what_was_lived_too(sets: list[LatentSet]) -> 
         torch.testing.assert_close(lived.facts.vectors[:, 1:].sum(-1), lived.rewards)
 
 
+def test_postures_are_learned_from_single_frames_where_somebody_knows_them(sets: list[LatentSet]) -> None:
+    world, batch = tiny_world(), batches(sets, 1)[0]
+    stances = batch.stances
+    assert stances.latents.shape[:2] == (CONFIG.stances, 1)
+    loss = SlowLoss(world, heads=0.1)
+    senses, _ = world.pose_head.moved(stances.facts)
+    everything = torch.ones_like(senses, dtype=torch.bool)
+    expected = world.posture.loss(stances.latents, stances.facts.embodiment, senses, everything)
+    torch.testing.assert_close(loss._postures(stances), expected)
+    unknown = replace(stances.facts, poses_known=torch.zeros_like(stances.facts.poses_known))
+    assert loss._postures(replace(stances, facts=unknown)) == 0
+
+
 def test_a_share_of_what_was_lived_ends_its_episode(sets: list[LatentSet]) -> None:
     """A crash is one frame in hundreds: drawn anywhere, planners learned that nothing ever ends."""
     ends = [float(batch.lived.terminated[:, -1].sum()) for batch in batches(sets, 20)]
@@ -99,6 +112,9 @@ def test_a_share_of_what_was_lived_ends_its_episode(sets: list[LatentSet]) -> No
     none = replace(CONFIG, ended=0.0)
     drawn = [draw_batch(sets, tiny_world().encoder.layout, none, (0, step, 0)) for step in range(20)]
     assert np.mean([float(batch.lived.terminated[:, -1].sum()) for batch in drawn]) < np.mean(ends)
+    alone = replace(CONFIG, heads_only=True)
+    dreamt = [draw_batch(sets, tiny_world().encoder.layout, alone, (0, step, 0)) for step in range(20)]
+    assert min(float(batch.terminated[:, -1].sum()) for batch in dreamt) >= CONFIG.batch * CONFIG.ended
 
 
 def test_frames_dreamt_one_by_one_follow_all_that_were_made_of_their_chunk() -> None:
@@ -137,7 +153,7 @@ def test_what_is_carried_and_what_is_drawn_are_each_asked_to_be_right(sets: list
     for name, said in (("diffusion", answer.output), ("carried", answer.parts[0]), ("drawn", answer.drawn)):
         error = (said - batch.latents)[:, batch.past :].square().mean((1, 2, 3, 4))
         assert figures[name] == pytest.approx(float((error * weight / weight.mean()).mean().detach()), rel=1e-4)
-    heads = sum(figures[name] for name in ("outcome", "lived", "inverse", "pose"))
+    heads = sum(figures[name] for name in ("outcome", "lived", "inverse", "pose", "posture"))
     assert float(loss.detach()) == pytest.approx(
         figures["diffusion"] / 2 + (figures["carried"] + figures["drawn"]) / 4 + 0.1 * heads, rel=1e-5
     )
@@ -223,7 +239,7 @@ def test_a_finished_worlds_heads_can_be_sharpened_alone(sets: list[LatentSet], t
         listen=lambda step: losses.append(step.loss),
     )
     changed = {name for name, value in after.state_dict().items() if not torch.equal(value, before[name])}
-    heads = ("pose_head.", "outcome.", "inverse.")
+    heads = ("pose_head.", "outcome.", "posture.", "inverse.")
     assert all(any(name.startswith(head) for name in changed) for head in heads)
     assert all(name.startswith(heads) for name in changed)
     assert np.mean(losses[-20:]) < np.mean(losses[:20])

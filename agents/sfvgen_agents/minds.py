@@ -12,7 +12,7 @@ from sfvgen_planner.errors import BadOption
 from sfvgen_planner.memory import Bank, Memory, MemoryConfig, Seen, merged, remember, start, view_of
 from sfvgen_planner.memory.rows import put
 from sfvgen_planner.planning.objectives import latents_of
-from sfvgen_planner.types import Context, Imagine, Plan, Window
+from sfvgen_planner.types import Context, Imagine, Plan, Rollout, Window
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
@@ -131,6 +131,16 @@ class LearnedMind:
         with torch.no_grad():
             encoded: torch.Tensor = self.world.codec.encode(torch.as_tensor(images, device=self._device())[:, None])
         return encoded[:, 0]
+
+    @torch.no_grad()
+    def apart(self, rollout: Rollout, images: Any) -> torch.Tensor:
+        """[B, N, T]: how far from how the body stands in pictures uint8 [B, h, w, 3] it is in each frame."""
+        number = self.layout.index(self.body)
+        latents = self.goal_latents(images)[:, None]
+        wanted = self.world.posture(latents, torch.full((len(latents),), number, device=latents.device))
+        here = self.world.pose_head.senses(torch.as_tensor(rollout.poses).to(latents), number)
+        gaps: torch.Tensor = wanted.apart(here)
+        return gaps
 
     def _remembering(self, memory: Memory) -> WorldModel:
         """The world with this memory in its weights; made once for all plans until something else is remembered."""

@@ -12,6 +12,7 @@ from sfvgen_planner.metrics.judge_file import load_judge
 from sfvgen_planner.planning.objectives import (
     Effort,
     GoalImage,
+    GoalPosture,
     GoalText,
     Reward,
     Roughness,
@@ -33,6 +34,7 @@ def objective_of(text: str, mind: Mind, clip: str | None = None) -> Term:
         "roughness": Roughness,
         "uncertainty": Uncertainty,
         "goal": lambda: GoalImage(_from(mind, "goal_latents")),
+        "posture": lambda: GoalPosture(_from(mind, "apart")),
         "place": lambda: _as_judged(mind),
         "text": lambda: GoalText(_alike(mind, clip)),
     }

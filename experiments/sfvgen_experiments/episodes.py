@@ -36,7 +36,7 @@ class Settings:
     threads: int
     world: str | None = None
     """folder of the world that dreams are dreamt with; the shipped one if not given"""
-    steps: int = 2
+    steps: int = 1
     """of its sampler"""
 
     def make(self, spec: EpisodeSpec) -> gym.Env[Any, Any]:

@@ -43,7 +43,7 @@ class Eval:
     size: int = 64
     where: str | tuple[Literal["real", "dream"], ...] = ("real",)
     world: str | None = None
-    steps: int = 2
+    steps: int = 1
     workers: int = 1
     threads: int = 1
     out: str = "outputs/eval"

@@ -44,7 +44,7 @@ class Rl:
     steps: int = 100000
     rows: int = 16
     observe: tuple[str, ...] = ("pixels", "pose")
-    denoise: int = 2
+    denoise: int = 1
     memory: str | None = None
     every: int = 1
     penalty: float = 0.0

@@ -84,13 +84,15 @@ class Thinking:
 
 @dataclass(frozen=True)
 class Arm:
-    """One who plays. `oracle/mppi/medium` is a planner: where it plans, with which solver, with which budget."""
+    """One who plays. `planner/mppi/medium/posture` is a planner: where it plans, with which solver, with which budget,
+    what for."""
 
     name: str
     where: str | None
     """oracle, planner (in a learned world), or None: an agent that `load_agent` knows"""
     solver: str = ""
     budget: str = ""
+    objective: str = ""
 
     @classmethod
     def parse(cls, name: str, thinking: Thinking) -> "Arm":
@@ -98,13 +100,14 @@ class Arm:
         where, *rest = name.split("/")
         if where not in (ORACLE, LEARNED):
             return cls(name, None)
-        solver, budget = (*rest, *(thinking.solver, thinking.budget)[len(rest) :])[:2]
+        usual = (thinking.solver, thinking.budget, thinking.objective)
+        solver, budget, objective = (*rest, *usual[len(rest) :])[:3]
         for given, known, kind in ((solver, SOLVERS, "solver"), (budget, BUDGETS, "budget")):
             if given not in known:
                 raise UnknownName(f"{kind} {given!r} in {name!r}", f"one of {list(known)}", closest(given, list(known)))
-        if len(rest) > 2:
-            raise BadOption(f"agent {name!r}", f"{where}/solver/budget", "Leave the rest out.")
-        return cls(name, where, solver, budget)
+        if len(rest) > 3:
+            raise BadOption(f"agent {name!r}", f"{where}/solver/budget/objective", "Leave the rest out.")
+        return cls(name, where, solver, budget, objective)
 
     def agent(self, env: gym.Env[Any, Any], task: str, seed: int, thinking: Thinking) -> Agent:
         """Who plays `task` in this environment."""
@@ -117,7 +120,7 @@ class Arm:
             "steps": thinking.steps,
             "horizon": thinking.horizon,
             "every": thinking.every,
-            "objective": thinking.objective,
+            "objective": self.objective,
             "clip": thinking.clip,
         }
         if self.where == ORACLE:

@@ -124,7 +124,7 @@ def main(config: Train) -> None:
             latents,
             folder,
             run,
-            SlowConfig(batch=config.batch, heads_only=True, ways=32, lived=128)
+            SlowConfig(batch=config.batch, heads_only=True, ways=32, lived=128, stances=512)
             if config.heads_only
             else SlowConfig(batch=config.batch),
             listen=bar.hear,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,7 @@ class SlowLoss(nn.Module):
             "inverse": inverse_loss(world, batch.latents, batch.truth),
             "pose": self._poses(batch.motion) * (1.0 if self.heads_only else POSES),
             "lived": self._outcomes(batch.lived),
+            "posture": self._postures(batch.stances),
         }
         if past == 0:
             return parts
@@ -95,7 +97,15 @@ class SlowLoss(nn.Module):
         blank = [lived.rewards.new_zeros(rows, frames, size) for size in self.world.outcome.told]
         before, clean = lived.latents[:, :1], lived.latents[:, 1:]
         seen = Evidence.of(self.world.pose_head, before, lived.facts[:1], clean, lived.facts[1:], *blank)
+        seen = replace(seen, seen=1 + frames)
         return self.world.outcome.loss(seen, lived.rewards, lived.success, lived.terminated)
+
+    def _postures(self, stances: Lived) -> Tensor:
+        """Read off true pictures, where the body has such senses and somebody knows them."""
+        world, facts = self.world, stances.facts
+        senses, _ = world.pose_head.moved(facts)
+        known = facts.poses_known[..., None] & (world.pose_head.change[facts.embodiment] > 0)[:, None]
+        return world.posture.loss(stances.latents, facts.embodiment, senses, known)
 
     def _poses(self, motion: Facts) -> Tensor:
         past = self.world.config.past
@@ -141,7 +151,7 @@ def train_world(
     begin_heads(world, sets, np.random.default_rng(run.seed))
     if config.heads_only:
         world.requires_grad_(False)
-        for head in (world.pose_head, world.outcome, world.inverse):
+        for head in (world.pose_head, world.outcome, world.posture, world.inverse):
             head.requires_grad_(True)
     inner = [] if config.heads_only else world.denoiser.matrices
     running = Run(SlowLoss(world, config.heads, config.heads_only), run, folder, accelerator, inner)

@@ -45,12 +45,18 @@ class SlowConfig:
     lived: int = 16
     """chunks that the outcome head learns from without a dream"""
     ended: float = 0.25
-    """share of these that end their episode: a crash or a success is one frame in hundreds, and what a plan is about"""
+    """share of these that end their episode: a crash or a success is one frame in hundreds, and what a plan is about;
+    where heads learn alone, also of what is dreamt"""
+    stances: int = 32
+    """single frames that the posture head learns from"""
     heads_only: bool = False
     """the denoiser learns no more: what reads and foresees a finished world is sharpened"""
 
     def __post_init__(self) -> None:
-        if min(self.batch, self.past, self.ways, self.lived) < 1 or not 0 <= self.single + self.whole <= 1:
+        if (
+            min(self.batch, self.past, self.ways, self.lived, self.stances) < 1
+            or not 0 <= self.single + self.whole <= 1
+        ):
             raise BadOption(f"{self}", "a batch, a past, and shares that sum to at most 1", "See SlowConfig.")
         if not 0 <= self.ended <= 1:
             raise BadOption(f"ended={self.ended}", "a share, 0 to 1", "See SlowConfig.")
@@ -100,6 +106,8 @@ class Batch:
     motion: Facts
     """of other, longer windows: what the pose head learns from"""
     lived: Lived
+    stances: Lived
+    """of one frame"""
 
 
 def frames_of(config: SlowConfig, rng: np.random.Generator) -> tuple[int, int]:
@@ -118,7 +126,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
     rng = np.random.default_rng(list(key))
     draw = torch.Generator().manual_seed(int(rng.integers(2**63)))
     past, new = frames_of(config, rng)
-    windows = _drawn(sets, config.batch, past + new, rng)
+    windows = _drawn(sets, config.batch, past + new, rng, config.ended if config.heads_only else 0.0)
     truth = Facts.stack([Facts.of_window(w.window, layout, w.body, w.camera) for w in windows])
     latents = torch.cat([w.latents for w in windows])
     rows, frames = latents.shape[:2]
@@ -144,7 +152,8 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         disturbance,
         wear,
         drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
-        _lived(sets, layout, config, rng),
+        _lived(_drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng, config.ended), layout),
+        _lived(_drawn(sets, config.stances, 1, rng), layout),
     )
 
 
@@ -163,10 +172,7 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
     return Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
 
 
-def _lived(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Lived:
-    length, ended = 1 + FRAMES_PER_CHUNK, round(config.lived * config.ended)
-    anywhere = _drawn(sets, config.lived - ended, length, rng)
-    parts = anywhere + [one.ends(rng, int(n), length) for one, n in _shared(sets, ended, rng)]
+def _lived(parts: Sequence[LatentWindow], layout: Layout) -> Lived:
     return Lived(
         torch.cat([part.latents for part in parts]),
         Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts]),
@@ -176,8 +182,13 @@ def _lived(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: n
     )
 
 
-def _drawn(sets: Sequence[LatentSet], count: int, length: int, rng: np.random.Generator) -> list[LatentWindow]:
-    return [one.sample(rng, n, length) for one, n in _shared(sets, count, rng)]
+def _drawn(
+    sets: Sequence[LatentSet], count: int, length: int, rng: np.random.Generator, ended: float = 0.0
+) -> list[LatentWindow]:
+    """Windows of sets that count alike; a share of them ends its episode."""
+    last = round(count * ended)
+    anywhere = [one.sample(rng, n, length) for one, n in _shared(sets, count - last, rng)]
+    return anywhere + [one.ends(rng, n, length) for one, n in _shared(sets, last, rng)]
 
 
 def _shared(sets: Sequence[LatentSet], count: int, rng: np.random.Generator) -> list[tuple[LatentSet, int]]:

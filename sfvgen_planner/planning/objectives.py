@@ -139,6 +139,19 @@ class GoalImage(Term):
 
 
 @dataclass(frozen=True)
+class GoalPosture(Term):
+    """Standing as the body does in the goal's picture; soon, and then staying there."""
+
+    apart: Callable[[Rollout, Array], Array]
+    """rollout, uint8 [B, h, w, 3] -> [B, N, T]: how far from it"""
+    when: When = "mean"
+
+    def __call__(self, rollout: Rollout, goal: Goal) -> Floats:
+        """[B, N]."""
+        return -over_time(plain(self.apart(rollout, goal.need("image"))), self.when)
+
+
+@dataclass(frozen=True)
 class GoalText(Term):
     """As the goal's sentence says it."""
 

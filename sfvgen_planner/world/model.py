@@ -25,6 +25,7 @@ from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.noise import keyed_noise
 from sfvgen_planner.world.outcome import Evidence, Judged, OutcomeHead
 from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee
+from sfvgen_planner.world.posture import PostureHead
 from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
 from sfvgen_planner.world.unet3d import UNet3DConfig, UNet3DDenoiser
 
@@ -80,6 +81,7 @@ class WorldModel(nn.Module):
         features = sizes.dim if isinstance(sizes, CausalConfig) else self.denoiser.feature_size
         senses, moved = layout.pose_size - POSE_CAMERA, self.pose_head.moved_size
         self.outcome = OutcomeHead(self.shape, senses, moved, features, encoder.width, bodies)
+        self.posture = PostureHead(self.shape, senses, bodies)
         self.inverse = InverseDynamics(sizes.channels, sizes.height, sizes.width, layout.action_size, bodies)
 
     @property
@@ -198,7 +200,7 @@ class WorldModel(nn.Module):
         With `camera` None nobody knows where it looks, as in imported data.
         `seeds` int64 [B] key the noise of each episode; its candidates share them (common random numbers).
         """
-        chosen = sampler or SamplerConfig(steps=2)
+        chosen = sampler or SamplerConfig(steps=1)
         layout = self.encoder.layout
 
         def imagine(context: Context, actions: Actions) -> Rollout:

@@ -9,11 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sfvgen_planner.world.chances import COUNT, mean_of, near_zero, surprise
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.pose_head import PoseHead
+from sfvgen_planner.world.spots import Spots
 
-SPOTS, SAID = 16, 4
-"""How many places in a picture are looked up, and how many numbers say what is there."""
+THINGS = 4
+"""How many places in the room the body may come closer to."""
+CLOSER = 3.0
+"""How much more a change of distance counts at first than a distance."""
+UNUSUAL = 0.3
+"""Weight of what is learned of unusual rewards."""
+SOFT = 1e-4
+"""Added to squared distances: where two places meet, a distance has no slope."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class Evidence:
     """[R, T, E]: what the denoiser was told of each frame"""
     embodiment: Tensor
     """int64 [R]"""
+    seen: int = 1
+    """how many of the pictures, from the first, were really seen: the others are dreamt"""
 
     @staticmethod
     def of(
@@ -75,7 +85,12 @@ class OutcomeHead(nn.Module):
         self.feel = nn.Linear(senses, dim, bias=False)
         self.think = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
         self.read = nn.Linear(moved + features + frame, dim)
-        self.tell = nn.Sequential(nn.Linear(3 * dim, dim), nn.SiLU(), nn.Linear(dim, 3))
+        last = nn.Linear(dim, 3 + COUNT)
+        self.tell = nn.Sequential(nn.Linear(3 * dim, dim), nn.SiLU(), last)
+        with torch.no_grad():
+            last.weight[3:] = 0
+            last.bias[3:] = near_zero()
+        self.near = Near(senses, dim, bodies)
         self.register_buffer("scale", torch.zeros(bodies))
 
     @torch.no_grad()
@@ -86,23 +101,29 @@ class OutcomeHead(nn.Module):
                 self.scale[number] = rewards[embodiment == number].abs().mean()
 
     def logits(self, seen: Evidence) -> Tensor:
-        """[R, T, 3]"""
-        each = self.think(self.look(seen.latents) + self.feel(seen.senses))
+        """[R, T, 3 + COUNT]: the usual reward, success, termination; then chances of what is unusual about it."""
+        look = self.look(seen.latents)
+        each = self.think(look + self.feel(seen.senses))
         others = self.read(torch.cat([seen.moved, seen.features, seen.frame], -1)) + self.body(seen.embodiment)[:, None]
         told: Tensor = self.tell(torch.cat([each[:, 1:], each[:, 1:] - each[:, :-1], others], -1))
-        return told
+        near: Tensor = self.near(look[:, : seen.seen], seen.senses, seen.embodiment)
+        return torch.cat([told[..., :3] + near, told[..., 3:]], -1)
 
     def forward(self, seen: Evidence) -> Judged:
         """The outcomes themselves."""
-        reward, success, terminated = self.logits(seen).unbind(-1)
+        logits = self.logits(seen)
+        usual, success, terminated = logits[..., :3].unbind(-1)
+        reward = usual + mean_of(logits[..., 3:])
         return Judged(reward * self._unit(seen.embodiment), success.sigmoid(), terminated.sigmoid())
 
     def loss(self, seen: Evidence, rewards: Tensor, success: Tensor, terminated: Tensor) -> Tensor:
-        """Scalar, of outcomes [R, T]: Huber's error of the reward in its unit (so that a rare bonus does not shout)
-        and two cross-entropies."""
+        """Scalar, of outcomes [R, T]: Huber's error of the reward in its unit, in which a rare bonus does not shout;
+        the chances of what that leaves out, a crash in a hundred steps; and two cross-entropies."""
         logits, binary = self.logits(seen), F.binary_cross_entropy_with_logits
+        rewards = rewards / self._unit(seen.embodiment)
         return (
-            F.smooth_l1_loss(logits[..., 0], rewards / self._unit(seen.embodiment))
+            F.smooth_l1_loss(logits[..., 0], rewards)
+            + UNUSUAL * surprise(logits[..., 3:], rewards - logits[..., 0].detach())
             + binary(logits[..., 1], success.to(logits.dtype))
             + binary(logits[..., 2], terminated.to(logits.dtype))
         )
@@ -113,32 +134,26 @@ class OutcomeHead(nn.Module):
         return torch.where(unit > 0, unit, 1.0)
 
 
-class Spots(nn.Module):
-    """Where some things are in a picture, and what is there: places are learned from far fewer scenes than by layers
-    that must learn each place anew."""
+class Near(nn.Module):
+    """How far the body is from things, and how much closer it came: few numbers, so that a way to a place is judged
+    right wherever that place is.
 
-    grid: Tensor
+    Places are read off the last picture that was seen: a dream draws what is small anew for every candidate.
+    """
 
-    def __init__(self, channels: int, height: int, width: int, dim: int, brush: int = 32) -> None:
+    def __init__(self, senses: int, dim: int, bodies: int) -> None:
         super().__init__()
-        self.look = nn.Sequential(
-            nn.Conv2d(channels, brush, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(brush, brush, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(brush, brush, 3, padding=1),
-            nn.SiLU(),
-        )
-        self.where = nn.Conv2d(brush, SPOTS, 1)
-        self.what = nn.Conv2d(brush, SAID, 1)
-        self.tell = nn.Linear(SPOTS * (2 + SAID), dim)
-        y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-        self.register_buffer("grid", torch.stack([x, y], -1).flatten(0, 1), persistent=False)
+        self.things = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, 3 * THINGS))
+        self.here = nn.Linear(senses, 3 * THINGS)
+        self.body = nn.Embedding(bodies, 2 * THINGS * 3)
+        nn.init.zeros_(self.body.weight)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """[R, T, C, h, w] -> [R, T, D]"""
-        looked = self.look(latents.flatten(0, 1))
-        share = self.where(looked).flatten(2).softmax(-1)
-        found = torch.cat([share @ self.grid, share @ self.what(looked).flatten(2).mT], -1)
-        told: Tensor = self.tell(found.flatten(1)).reshape(*latents.shape[:2], -1)
+    def forward(self, look: Tensor, senses: Tensor, embodiment: Tensor) -> Tensor:
+        """Pictures [R, 1 .. 1 + T, D] as `Spots` told them, senses [R, 1 + T, S] -> [R, T, 3]."""
+        frames = senses.shape[1] - 1
+        last = torch.arange(frames, device=senses.device).clamp(max=look.shape[1] - 1)
+        things, here = (part.unflatten(-1, (THINGS, 3)) for part in (self.things(look)[:, last], self.here(senses)))
+        before, now = ((things - place).square().sum(-1).add(SOFT).sqrt() for place in (here[:, :-1], here[:, 1:]))
+        worth = self.body(embodiment).unflatten(-1, (2 * THINGS, 3))
+        told: Tensor = torch.cat([now, CLOSER * (before - now)], -1) @ worth
         return told

@@ -165,6 +165,12 @@ class PoseHead(nn.Module):
         """M of `moved`."""
         return 6 + 1 + 2 * (self.layout.pose_size - POSE_CAMERA)
 
+    def senses(self, poses: Tensor, number: int) -> Tensor:
+        """[..., P] of body `number` -> [..., P - 7]: its own senses in its units."""
+        felt = poses[..., POSE_CAMERA:]
+        own = slice(felt.shape[-1])
+        return (felt - self.mean[number, own]) / self.spread[number, own]
+
     def moved(self, facts: Facts) -> tuple[Tensor, Tensor]:
         """Of facts [R, 1 + T] in the body's units: senses [R, 1 + T, S]; for all but the first frame the camera's step
         into it, 1 where it is known, the senses, and how they changed, together [R, T, M]."""

@@ -15,7 +15,7 @@ KEYS = ("pixels", "pose", "features")
 class DreamConfig:
     """The defaults remember nothing and doubt nothing."""
 
-    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=2))
+    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=1))
     observe: tuple[str, ...] = ("pixels", "pose")
     """keys of the observation; without `pixels` nothing is decoded"""
     threshold: float = 0.5

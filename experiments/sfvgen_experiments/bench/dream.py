@@ -37,7 +37,7 @@ def main(
     world: str | None = None,
     task: str = "reach",
     rows: tuple[int, ...] = (1, 8, 32),
-    denoise: int = 2,
+    denoise: int = 1,
     every: tuple[int, ...] = (1, 2, 4),
     updates: int = 1,
     draws: int = 1,

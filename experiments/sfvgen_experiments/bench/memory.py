@@ -74,7 +74,7 @@ def main(
     seen: int = 120,
     dreamt: int = 48,
     every: int = 1,
-    steps: int = 2,
+    steps: int = 1,
     threads: int = 2,
     variant: str | None = None,
     modules: tuple[str, ...] | None = None,

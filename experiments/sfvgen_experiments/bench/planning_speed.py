@@ -79,7 +79,7 @@ def main(
     candidates: tuple[int, ...] = (16, 64, 256),
     frames: int = 8,
     iterations: int = 1,
-    steps: int = 2,
+    steps: int = 1,
     naive: int = 64,
     at_once: int | None = None,
     repeats: int = 3,

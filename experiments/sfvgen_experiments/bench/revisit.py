@@ -34,7 +34,7 @@ def main(
     first: int = 0,
     seen: int = 104,
     dreamt: int = 104,
-    steps: int = 2,
+    steps: int = 1,
     foreseen: bool = False,
     judge: str | None = None,
     threads: int = 2,

@@ -50,7 +50,7 @@ def main(
     judge: str | None = None,
     windows: int = 200,
     long: int = 32,
-    steps: int = 2,
+    steps: int = 1,
     long_steps: int = 25,
     guidance: float = 1.0,
     behaviour: str = "",

@@ -64,7 +64,7 @@ def main(
     length: Length = "short",
     policies: int = 8,
     episodes: int = 20,
-    denoise: int = 2,
+    denoise: int = 1,
     penalties: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0),
     suite: str = "v0",
     threads: int = 2,
