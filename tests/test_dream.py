@@ -18,7 +18,6 @@ from sfvgen_envs.dream.imitated import make_task
 from sfvgen_experiments.collect import Collect, record
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.types import Context
-from sfvgen_planner.world.sampler import SamplerConfig
 
 WORLD = arm_world()
 STILL = np.zeros((2, 4), np.float32)
@@ -240,7 +239,7 @@ def test_a_sequence_is_what_the_world_dreams_and_one_step_is_a_step() -> None:
     observed, reward, terminated, truncated, info = rows.step_sequence(way)
     dreamt = WORLD.dream(
         state.latents[:, -1:], state.facts[-1:], dream.happens(torch.from_numpy(way)), state.seeds,
-        SamplerConfig(steps=2), first=1,
+        DreamConfig().sampler, first=1,
     )  # fmt: skip
     np.testing.assert_array_equal(observed["pose"], dreamt.facts.poses.float().numpy())
     np.testing.assert_array_equal(observed["pixels"], WORLD.codec.decode(dreamt.latents).numpy())

@@ -73,7 +73,7 @@ def test_real_rows_do_not_hang_on_the_world_and_dreams_do(config: Any, tmp_path:
     count = len(list((tmp_path / "out/rows").iterdir()))
     evaluate(config())
     assert len(list((tmp_path / "out/rows").iterdir())) == count
-    evaluate(config(steps=1))
+    evaluate(config(steps=2))
     assert len(list((tmp_path / "out/rows").iterdir())) == count + 2
 
 

@@ -89,7 +89,7 @@ def test_a_row_that_jumps_learns_the_same_in_any_company() -> None:
 def test_what_was_seen_is_easier_to_draw_from_elsewhere() -> None:
     """And easier under the own memory than under that of another episode."""
     world = world_of(process="clean")
-    config = replace(JUMP, modules=("address", "brush"), optimiser="muon", rate=0.02, updates=20, replay=0)
+    config = replace(JUMP, modules=("address", "brush"), optimiser="muon", rate=0.02, updates=60, replay=0)
     first, then = seen(world, 2, seed=1), seen(world, 2, seed=2)
     memory = remember(world, start(world, config, 2), then, [first])
     apart = cropped(then.behind(first), config)
