@@ -134,7 +134,7 @@ class LearnedMind:
 
     @torch.no_grad()
     def apart(self, rollout: Rollout, images: Any) -> torch.Tensor:
-        """[B, N, T]: how far from how the body stands in pictures uint8 [B, h, w, 3] it is in each frame."""
+        """[B, N, T]: how far the body is, frame by frame, from its posture in pictures uint8 [B, h, w, 3]."""
         number = self.layout.index(self.body)
         latents = self.goal_latents(images)[:, None]
         wanted = self.world.posture(latents, torch.full((len(latents),), number, device=latents.device))

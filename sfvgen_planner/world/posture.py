@@ -1,6 +1,6 @@
 """How a body stands, read off a picture: what a goal's picture asks of it.
 
-A hand seen in a picture is known to a centimetre, how fast it moves is not seen at all: so every sense is read together
+Where a hand is can be seen in a picture, how fast it moves cannot: so every sense is read together
 with how much it may be off, and what is not seen asks for nothing.
 """
 
