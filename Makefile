@@ -66,8 +66,9 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(call record,route_return,60,route_return_noise,5,fixed,random)
 	$(BIN)/sfvgen train-codec 'data=$(call list,$(SETS))' out=$(RUN)/codec steps=7000
 	$(train) 'data=$(call list,$(SETS) $(NOISE))' codec=$(RUN)/codec out=$(RUN)/world steps=20000
-	$(train) 'data=$(call list,$(SETS) $(NOISE))' init=$(RUN)/world/world out=$(RUN)/heads steps=1400 rate=0.0015 heads_only=true
-	$(BIN)/sfvgen pack world=$(RUN)/heads/world out=sfvgen_planner/pretrained/world
+	$(train) 'data=$(call list,$(SETS) $(NOISE))' init=$(RUN)/world/world out=$(RUN)/heads steps=1400 rate=0.0015 learn=heads
+	$(train) 'data=$(call list,$(SETS) $(NOISE))' init=$(RUN)/heads/world out=$(RUN)/poses steps=2000 rate=0.001 learn=poses
+	$(BIN)/sfvgen pack world=$(RUN)/poses/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

@@ -20,7 +20,7 @@ from sfvgen_planner.learning.codec import train_codec
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import RunConfig, Step
 from sfvgen_planner.learning.slow import train_world
-from sfvgen_planner.learning.slow_batches import SlowConfig
+from sfvgen_planner.learning.slow_batches import Learn, SlowConfig
 from sfvgen_planner.types import FRAMES_PER_CHUNK
 from sfvgen_planner.world.causal import CausalConfig
 from sfvgen_planner.world.codec import CodecConfig, KLCodec
@@ -57,7 +57,7 @@ class Train:
     episodes: int | None = None
     codec: str = "outputs/codec"
     init: str | None = None
-    heads_only: bool = False
+    learn: Learn = "all"
     out: str = "outputs/world"
     latents: str | None = None
     kind: Literal["causal", "unet3d"] = "causal"
@@ -124,12 +124,22 @@ def main(config: Train) -> None:
             latents,
             folder,
             run,
-            SlowConfig(batch=config.batch, heads_only=True, ways=32, lived=128, stances=512)
-            if config.heads_only
-            else SlowConfig(batch=config.batch),
+            looked_at(config),
             listen=bar.hear,
             saved=show,
         )
+
+
+def looked_at(config: Train) -> SlowConfig:
+    """Parts that learn alone look at more in a step, and at nothing that they do not need."""
+    batch, learn = config.batch, config.learn
+    if learn == "heads":
+        return SlowConfig(batch, learn=learn, ways=1, lived=8 * batch, stances=32 * batch)
+    if learn == "poses":
+        return SlowConfig(1, learn=learn, ways=2 * batch, lived=1, stances=1)
+    if learn == "denoiser":
+        return SlowConfig(batch, learn=learn, ways=1, lived=1, stances=1)
+    return SlowConfig(batch, learn=learn)
 
 
 def start(config: Train, datasets: Sequence[Dataset]) -> WorldModel:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import Run, RunConfig, Step
-from sfvgen_planner.learning.slow_batches import Batch, Lived, SlowConfig, draw_batch, to_device
+from sfvgen_planner.learning.slow_batches import Batch, Learn, Lived, SlowConfig, draw_batch, to_device
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.denoiser import Denoised
 from sfvgen_planner.world.diffusion import masked_loss
@@ -31,24 +31,28 @@ STILL = 0.05
 class SlowLoss(nn.Module):
     """The loss as a module's forward, so that every process' gradients meet."""
 
-    def __init__(self, world: WorldModel, heads: float, heads_only: bool = False) -> None:
+    def __init__(self, world: WorldModel, heads: float, learn: Learn = "all") -> None:
         super().__init__()
-        self.world, self.heads, self.heads_only = world, heads, heads_only
+        self.world, self.heads, self.learn = world, heads, learn
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Scalar loss, and its parts."""
+        if self.learn == "poses":
+            poses = self._poses(batch.motion)
+            return poses, {"pose": float(poses.detach())}
         world, process = self.world, self.world.config.process
         noisy = process.noised(self._given(batch), batch.noise, batch.level)
         # Half precision is for the denoiser alone: a direction or a way of 64 steps in it means nothing.
         with torch.autocast(noisy.device.type, enabled=False):
             conditions = world.conditions(batch.facts)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.heads_only):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learn != "heads"):
             answer = world.denoiser(noisy, batch.level, conditions)
         with torch.autocast(noisy.device.type, enabled=False):
             diffusion, figures = self._diffusion(batch, answer)
-            heads = self._heads(batch, noisy, answer, conditions) if batch.past or self.heads_only else {}
+            asked = self.learn == "heads" or (self.learn == "all" and batch.past)
+            heads = self._heads(batch, noisy, answer, conditions) if asked else {}
         figures |= {name: float(part.detach()) for name, part in heads.items()}
-        if self.heads_only:
+        if self.learn == "heads":
             return torch.stack(list(heads.values())).sum(), figures
         return diffusion + self.heads * sum(heads.values()), figures
 
@@ -78,10 +82,11 @@ class SlowLoss(nn.Module):
         world, past = self.world, batch.past
         parts = {
             "inverse": inverse_loss(world, batch.latents, batch.truth),
-            "pose": self._poses(batch.motion) * (1.0 if self.heads_only else POSES),
             "lived": self._outcomes(batch.lived),
             "posture": self._postures(batch.stances),
         }
+        if self.learn == "all":
+            parts["pose"] = self._poses(batch.motion) * POSES
         if past == 0:
             return parts
         clean = world.config.process.to_clean(noisy, answer.output, batch.level)[:, past:].detach()
@@ -149,12 +154,17 @@ def train_world(
     """Trains; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
     accelerator = run.accelerator()
     begin_heads(world, sets, np.random.default_rng(run.seed))
-    if config.heads_only:
-        world.requires_grad_(False)
-        for head in (world.pose_head, world.outcome, world.posture, world.inverse):
-            head.requires_grad_(True)
-    inner = [] if config.heads_only else world.denoiser.matrices
-    running = Run(SlowLoss(world, config.heads, config.heads_only), run, folder, accelerator, inner)
+    learning = {
+        "all": (world,),
+        "denoiser": (world.denoiser,),
+        "heads": (world.outcome, world.posture, world.inverse),
+        "poses": (world.pose_head,),
+    }[config.learn]
+    world.requires_grad_(False)
+    for part in learning:
+        part.requires_grad_(True)
+    inner = world.denoiser.matrices if config.learn in ("all", "denoiser") else []
+    running = Run(SlowLoss(world, config.heads, config.learn), run, folder, accelerator, inner)
 
     def loss(model: nn.Module, step: int, process: int) -> tuple[Tensor, dict[str, float]]:
         batch = draw_batch(sets, world.encoder.layout, config, (run.seed, step, process))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ WRITING = DropRates(action=1.0, text=1.0, pose=0.0, wholly=0.0)
 MOTION_DROP = DropRates(text=0.5, pose=0.0, past=0.5, wholly=0.0)
 """Who foresees poses is told actions or words, and nothing of the past."""
 MOTION_CHUNKS = (1, 3, 8)
+Learn = Literal["all", "denoiser", "heads", "poses"]
+"""What learns: a world at first; then, the others left alone, what draws, what reads it, what foresees poses."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,13 @@ class SlowConfig:
     """windows that the pose head learns from: with 2 long ones it never heard actions"""
     lived: int = 16
     """chunks that the outcome head learns from without a dream"""
-    ended: float = 0.25
-    """share of these that end their episode: a crash or a success is one frame in hundreds, and what a plan is about;
-    where heads learn alone, also of what is dreamt"""
+    ended: float = 0.03
+    """share of these that end their episode: a crash or a success is one frame in hundreds, and what a plan is about,
+    but who meets more of them than there are fears everything; where heads learn alone, also of what is dreamt"""
     stances: int = 32
     """single frames that the posture head learns from"""
-    heads_only: bool = False
-    """the denoiser learns no more: what reads and foresees a finished world is sharpened"""
+    learn: Learn = "all"
+    """under one bound for gradients, long ways of poses drown the others, and the denoiser drowns the poses"""
 
     def __post_init__(self) -> None:
         if (
@@ -58,6 +61,8 @@ class SlowConfig:
             or not 0 <= self.single + self.whole <= 1
         ):
             raise BadOption(f"{self}", "a batch, a past, and shares that sum to at most 1", "See SlowConfig.")
+        if self.learn not in get_args(Learn):
+            raise BadOption(f"learn={self.learn}", f"one of {get_args(Learn)}", "See SlowConfig.")
         if not 0 <= self.ended <= 1:
             raise BadOption(f"ended={self.ended}", "a share, 0 to 1", "See SlowConfig.")
 
@@ -126,7 +131,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
     rng = np.random.default_rng(list(key))
     draw = torch.Generator().manual_seed(int(rng.integers(2**63)))
     past, new = frames_of(config, rng)
-    windows = _drawn(sets, config.batch, past + new, rng, config.ended if config.heads_only else 0.0)
+    windows = _drawn(sets, config.batch, past + new, rng, config.ended if config.learn == "heads" else 0.0)
     truth = Facts.stack([Facts.of_window(w.window, layout, w.body, w.camera) for w in windows])
     latents = torch.cat([w.latents for w in windows])
     rows, frames = latents.shape[:2]
