@@ -12,6 +12,7 @@ from torch import Tensor
 from sfvgen_planner.data import Dataset, Windows
 from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.types import FRAMES_PER_CHUNK, Window
+from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
@@ -122,7 +123,8 @@ def dream_by(imagined: Imagined, world: WorldModel, held: HeldOut) -> Dream:
         past = world.codec.encode(torch.from_numpy(part.seen))
         latents = imagined(past, known, new, torch.arange(part.rows) + start)
         finite &= bool(latents.isfinite().all())
-        parts.append(world.codec.decode(latents.nan_to_num()).numpy())
+        seen = Detail.of(world.codec, torch.from_numpy(part.seen[:, -1]))
+        parts.append(seen.upon(world.codec.decode(latents.nan_to_num())).numpy())
     return Dream(np.concatenate(parts), finite)
 
 

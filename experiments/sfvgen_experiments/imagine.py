@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sfvgen_planner.data import Dataset, Windows, write_video
 from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.types import Window
+from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
@@ -69,7 +70,8 @@ def dream_again(world: WorldModel, pixels: Frames, told: Facts, sampler: Sampler
     latents = world.codec.encode(torch.from_numpy(pixels[:, :past]).to(device))
     seeds = torch.arange(told.rows, device=device)
     dreamt = world.dream(latents, known.to(device), told[past:].to(device), seeds, sampler)
-    dream: Frames = world.codec.decode(dreamt.latents).cpu().numpy()
+    seen = Detail.of(world.codec, torch.from_numpy(pixels[:, past - 1]).to(device))
+    dream: Frames = seen.upon(world.codec.decode(dreamt.latents)).cpu().numpy()
     return dream
 
 

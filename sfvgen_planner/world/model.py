@@ -16,6 +16,7 @@ from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
 from sfvgen_planner.world.codec import KLCodec
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.denoiser import Cache, Denoised
+from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.diffusion import PROCESSES, Process
 from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
@@ -217,6 +218,8 @@ class WorldModel(nn.Module):
                 self.codec.encode(frames), known, new, keys.to(device).repeat_interleave(candidates), chosen, memory
             )
 
+            seen = Detail.of(self.codec, frames[:, -1]).repeat(candidates) if pixels else None
+
             def parted(value: Tensor) -> Tensor:
                 return value.reshape(batch, candidates, *value.shape[1:])
 
@@ -226,7 +229,7 @@ class WorldModel(nn.Module):
                 success=parted(dreamt.judged.success),
                 terminated=parted(dreamt.judged.terminated),
                 latents=parted(dreamt.latents),
-                pixels=parted(self.codec.decode(dreamt.latents)) if pixels else None,
+                pixels=None if seen is None else parted(seen.upon(self.codec.decode(dreamt.latents))),
             )
 
         return imagine
