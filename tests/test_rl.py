@@ -74,6 +74,20 @@ def test_a_memory_and_a_penalty_arrive(config: Any) -> None:
     assert (rows.dream.config.every, rows.dream.config.doubts, rows.dream.config.penalty) == (2, True, 0.5)
 
 
+def test_finished_policies_meet_the_same_episodes(config: Any) -> None:
+    """Chance plays alike wherever and with whatever seed a policy was trained."""
+    once, other = (
+        main(config(seed=seed, where=where, steps=64, rows=4))["true task"]["random"]
+        for seed, where in ((0, "real"), (1, "dream"))
+    )
+    assert once == other
+
+
+@pytest.mark.parametrize(("updates", "rows", "wanted"), [(0.5, 16, 8), (1.0, 4, 4), (0.1, 4, 1)])
+def test_updates_go_with_steps(config: Any, updates: float, rows: int, wanted: int) -> None:
+    assert rl.often(config(updates=updates, rows=rows))["gradient_steps"] == wanted
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "said"),
     [
@@ -81,6 +95,8 @@ def test_a_memory_and_a_penalty_arrive(config: Any) -> None:
         ({"memory": "papr"}, UnknownName, "'paper'"),
         ({"steps": 0}, BadOption, "1 or more"),
         ({"observe": ("pose", "features")}, BadOption, "features"),
+        ({"where": "real", "reward": "goal"}, BadOption, "its own reward"),
+        ({"updates": 0.0}, BadOption, "above 0"),
     ],
 )
 def test_bad_options(config: Any, changes: dict[str, Any], error: type[Exception], said: str) -> None:

@@ -144,7 +144,7 @@ def test_policies_train_in_a_dream_and_are_judged_outside(algorithm: Any, tmp_pa
     assert any(not torch.equal(value, before[name]) for name, value in model.policy.state_dict().items())
     assert len(env.env_method("snapshot")) == 2
     model.save(tmp_path / "policy.zip")
-    agent = load_policy(tmp_path / "policy.zip", 0)
+    agent = load_policy(tmp_path / "policy.zip", 0, "reach")
     seen, info = gym.make(f"sfvgen_envs:{TASKS['reach']}", size=16).reset(seed=0)
     agent.reset(seen, info)
     assert agent.act(seen, info).shape == (4,)

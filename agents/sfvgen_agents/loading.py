@@ -19,7 +19,6 @@ import numpy as np
 from gymnasium import spaces
 
 from sfvgen_agents.agent import Agent, is_privileged
-from sfvgen_agents.policies import PolicyAgent, load_policy
 from sfvgen_planner.errors import BadOption, UnknownName, closest
 
 EXPERTS = {
@@ -33,23 +32,28 @@ MEMORY_TASKS = ("cube_return", "route_return")
 NAMES = ("random", "expert", "guess", "planner")
 
 
-def load_agent(spec: object, task: str, seed: int, space: spaces.Space[Any] | None = None) -> Agent:
-    """An agent for a task; all that is random in it follows `seed`. `space`: the actions of the task's environment."""
+def load_agent(
+    spec: object, task: str, seed: int, space: spaces.Space[Any] | None = None, world: str | None = None
+) -> Agent:
+    """An agent for a task; all that is random in it follows `seed`. `space`: the actions of the task's environment;
+    `world`: folder of the world that reads goals for policies that see them, the shipped one if not given."""
     if not isinstance(spec, str):
-        return _as_agent(spec)
+        return _as_agent(spec, task, world)
     if spec.endswith(".zip"):
-        return cast(Agent, load_policy(Path(spec), seed))
+        from sfvgen_agents.policies import load_policy
+
+        return cast(Agent, load_policy(Path(spec), seed, task, world))
     given: dict[str, Any] = {"task": task, "seed": seed, "space": space, "rng": np.random.default_rng(seed)}
     if ":" in spec:
-        return _as_agent(_construct(_find(spec), given))
+        return _as_agent(_construct(_find(spec), given), task, world)
     if spec == "random":
-        return _as_agent(_construct(_find("sfvgen_agents.behaviours:RandomAgent"), given))
+        return _as_agent(_construct(_find("sfvgen_agents.behaviours:RandomAgent"), given), task, world)
     if spec == "planner":
-        return _as_agent(_construct(_find("sfvgen_agents.planning:planner_agent"), given))
+        return _as_agent(_construct(_find("sfvgen_agents.planning:planner_agent"), given), task, world)
     if spec == "expert":
-        return _as_agent(_construct(_find(_expert(task, tuple(EXPERTS))), given))
+        return _as_agent(_construct(_find(_expert(task, tuple(EXPERTS))), given), task, world)
     if spec == "guess":
-        return _as_agent(_construct(_find(_expert(task, MEMORY_TASKS)), {**given, "belief": "guess"}))
+        return _as_agent(_construct(_find(_expert(task, MEMORY_TASKS)), {**given, "belief": "guess"}), task, world)
     raise UnknownName(f"agent {spec!r}", "a name, module:Class or a .zip", closest(spec, NAMES))
 
 
@@ -109,11 +113,13 @@ def _construct(kind: Callable[..., Any], given: dict[str, Any]) -> object:
     return kind(**{name: value for name, value in given.items() if name in asked})
 
 
-def _as_agent(thing: object) -> Agent:
+def _as_agent(thing: object, task: str, world: str | None) -> Agent:
     if isinstance(thing, Agent):
         return thing
     if callable(getattr(thing, "predict", None)):
-        return cast(Agent, PolicyAgent(thing))
+        from sfvgen_agents.policies import policy_agent
+
+        return cast(Agent, policy_agent(thing, task, world))
     missing = [name for name in ("reset", "act") if not callable(getattr(thing, name, None))]
     raise BadOption(
         f"an agent {type(thing).__name__} without {' and '.join(missing)}",

@@ -11,6 +11,9 @@ import numpy as np
 from gymnasium import spaces
 
 from sfvgen_planner.errors import BadOption, UnknownName, closest
+from sfvgen_planner.memory.value import digest
+from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.wanting import GoalSense
 
 _ALGORITHMS = {
     "stable_baselines3.dqn": "stable_baselines3:DQN",
@@ -28,11 +31,12 @@ _ALGORITHMS = {
 class PolicyAgent:
     """Anything with SB3's `predict`, playing deterministically.
 
-    Observations: a policy over `Dict` is given the keys it knows, one over pictures alone is given `pixels`.
+    Observations: a policy over `Dict` is given the keys it knows, one over pictures alone is given `pixels`. One that
+    was trained to see its `goal` needs a `sense` that reads goals' pictures.
     """
 
-    def __init__(self, model: Any, parameters: Mapping[str, Any] | None = None) -> None:
-        self.model = model
+    def __init__(self, model: Any, parameters: Mapping[str, Any] | None = None, sense: GoalSense | None = None) -> None:
+        self.model, self.sense = model, sense
         self.parameters = dict(parameters or {"algorithm": type(model).__name__})
         self.state: Any = None
         self._first = np.ones(1, dtype=bool)
@@ -48,7 +52,7 @@ class PolicyAgent:
         """What the policy predicts."""
         try:
             action, self.state = self.model.predict(
-                self._known(observation), state=self.state, episode_start=self._first, deterministic=True
+                self._known(observation, info), state=self.state, episode_start=self._first, deterministic=True
             )
         except ValueError as error:
             seen = {key: np.shape(value) for key, value in observation.items()}
@@ -60,7 +64,9 @@ class PolicyAgent:
         self._first = np.zeros(1, dtype=bool)
         return action
 
-    def _known(self, observation: Mapping[str, Any]) -> Any:
+    def _known(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> Any:
+        if self.sense is not None and "goal" in info:
+            observation = {**observation, "goal": self.sense(info["goal"], observation["pose"])}
         space = getattr(self.model, "observation_space", None)
         if isinstance(space, spaces.Box):
             return observation["pixels"] if len(space.shape) == 3 else observation["pose"]
@@ -75,7 +81,19 @@ class PolicyAgent:
         return dict(observation)
 
 
-def load_policy(path: Path, seed: int) -> PolicyAgent:
+def policy_agent(
+    model: Any, task: str, world: str | None = None, parameters: Mapping[str, Any] | None = None
+) -> PolicyAgent:
+    """An agent for a task; where the policy sees its `goal`, a world (of that folder, or the shipped one) reads it."""
+    space, told = getattr(model, "observation_space", None), dict(parameters or {"algorithm": type(model).__name__})
+    if not isinstance(space, spaces.Dict) or "goal" not in space.spaces:
+        return PolicyAgent(model, told)
+    reader = WorldModel.from_pretrained(world).eval()
+    told["goals read by"] = digest({name: value.float() for name, value in reader.posture.state_dict().items()})
+    return PolicyAgent(model, told, GoalSense(reader, task))
+
+
+def load_policy(path: Path, seed: int, task: str, world: str | None = None) -> PolicyAgent:
     """A policy saved with `model.save(path)`. Loading unpickles: only open files you trust."""
     if not path.is_file():
         near = [str(other) for other in sorted(path.parent.glob("*.zip"))]
@@ -90,7 +108,7 @@ def load_policy(path: Path, seed: int) -> PolicyAgent:
             f"a {name} policy", f"the package {module}", f"pip install {module.replace('_', '-')}"
         ) from error
     # On the CPU: one picture at a time gains nothing from a GPU, and the rows are the same on every machine.
-    return PolicyAgent(kind.load(path, device="cpu", seed=seed), {"algorithm": name})
+    return policy_agent(kind.load(path, device="cpu", seed=seed), task, world, {"algorithm": name})
 
 
 def algorithm_of(path: Path) -> str:

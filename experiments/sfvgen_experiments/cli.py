@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench cache": ("sfvgen_experiments.bench.cache:main", "measure what the shared past is worth"),
     "bench speed": ("sfvgen_experiments.bench.speed:main", "measure planning against sampling as in the paper"),
     "bench dream": ("sfvgen_experiments.bench.dream:main", "measure steps a second of the dream as an environment"),
+    "bench rl": ("sfvgen_experiments.bench.rl:main", "measure what training in the dream is worth outside it"),
     "bench trust": ("sfvgen_experiments.bench.trust:main", "measure how far a dream's returns are to be trusted"),
     "bench data": ("sfvgen_experiments.bench.data:main", "measure how fast episodes are written and windows read"),
 }

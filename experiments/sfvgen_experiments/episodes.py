@@ -35,7 +35,7 @@ class Settings:
     size: int
     threads: int
     world: str | None = None
-    """folder of the world that dreams are dreamt with; the shipped one if not given"""
+    """folder of the world that dreams are dreamt with, and that reads goals; the shipped one if not given"""
     steps: int = 1
     """of its sampler"""
 
@@ -140,7 +140,7 @@ class Stage:
         key = (job.spec, job.episode.task, job.agent_seed)
         agent = self._agents.get(key)
         if agent is None:
-            agent = load_agent(job.spec, job.episode.task, seed, env.action_space)
+            agent = load_agent(job.spec, job.episode.task, seed, env.action_space, self.settings.world)
             if callable(getattr(agent, "seed", None)):
                 self._agents[key] = agent
         if key in self._agents:

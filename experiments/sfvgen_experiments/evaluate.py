@@ -142,7 +142,7 @@ def _players(
             "agent": label,
             "task": task,
             "seed": seed,
-            **identify(spec, load_agent(spec, task, seed, env.action_space)),
+            **identify(spec, load_agent(spec, task, seed, env.action_space, config.world)),
         }
         env.close()
         decides = {**card, "suite": suite.digest, "camera": config.camera, "size": config.size, "versions": _versions()}

@@ -2,6 +2,7 @@
 
 from sfvgen_envs.dream.config import DreamConfig
 from sfvgen_envs.dream.env import DreamEnv
+from sfvgen_envs.dream.seeing import SeesGoal
 from sfvgen_envs.dream.snapshot import load, save
 from sfvgen_envs.dream.starts import DataStarts, Start, TaskStarts
 from sfvgen_envs.dream.state import DreamState
@@ -13,6 +14,7 @@ __all__ = [
     "DreamEnv",
     "DreamState",
     "DreamVectorEnv",
+    "SeesGoal",
     "Start",
     "TaskStarts",
     "load",

@@ -11,6 +11,7 @@ from sfvgen_envs.dream.state import Shown, facts_as
 from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.wanting import missing
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,21 @@ class Dream:
         return facts_as(Facts.of_actions(told, self.world.encoder.layout, one.name, one.camera), self.dtype)
 
 
-def shown_of(dream: Dream, latents: Tensor, poses: Tensor, features: Tensor | None) -> Shown:
-    """What is observed of K frames [K, C, h, w] with poses [K, P]."""
+def shown_of(
+    dream: Dream, latents: Tensor, poses: Tensor, features: Tensor | None = None, asked: Tensor | None = None
+) -> Shown:
+    """What is observed of K frames [K, C, h, w] with poses [K, P], whose goals ask for [K, 2, S]."""
     observe, size = dream.config.observe, dream.imitated.pose.shape[0]
     if "features" in observe and features is None:
         features = latents.new_zeros(len(latents), feature_size(dream.world))
+    own, goal = poses[:, :size], None
+    if asked is not None and "goal" in observe:
+        goal = missing(dream.world, dream.imitated.name, asked, own).float()
     return Shown(
         dream.world.codec.decode(latents) if "pixels" in observe else None,
-        poses[:, :size].float() if "pose" in observe else None,
+        own.float() if "pose" in observe else None,
         features.float() if features is not None and "features" in observe else None,
+        goal,
     )
 
 

@@ -11,11 +11,13 @@ from sfvgen_envs.dream.basis import Dream, feature_size, shown_of
 from sfvgen_envs.dream.remembering import begun, factors, fresh, written
 from sfvgen_envs.dream.starts import Start
 from sfvgen_envs.dream.state import DreamState, Part, Shown, Told, facts_of, facts_placed, placed
+from sfvgen_planner.errors import BadOption
 from sfvgen_planner.memory import Memory, Seen
-from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.types import FRAMES_PER_CHUNK, POSE_CAMERA
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.stepping import Chunk, Piece, Stepped, step
+from sfvgen_planner.world.wanting import apart, wanted
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,10 @@ def nothing(dream: Dream, rows: int) -> DreamState:
     poses = torch.zeros(rows, dream.kept, dream.imitated.pose.shape[0], device=device)
     poses[..., 3] = 1
     zeros = torch.zeros(rows, dtype=torch.int64, device=device)
-    shown = shown_of(dream, torch.zeros(rows, *world.shape, dtype=dream.dtype, device=device), poses[:, 0], None)
+    blank = torch.zeros(rows, *world.shape, dtype=dream.dtype, device=device)
+    asked = None
+    if dream.config.asks:
+        asked = torch.zeros(rows, 2, poses.shape[-1] - POSE_CAMERA, dtype=dream.dtype, device=device)
     return DreamState(
         world=dream.identity,
         latents=torch.zeros(rows, dream.kept, *world.shape, dtype=dream.dtype, device=device),
@@ -53,7 +58,8 @@ def nothing(dream: Dream, rows: int) -> DreamState:
         chunks=zeros,
         over=torch.ones(rows, dtype=torch.bool, device=device),
         memory=fresh(dream, rows),
-        shown=shown,
+        asked=asked,
+        shown=shown_of(dream, blank, poses[:, 0], asked=asked),
         told=Told(np.full(rows, "", object)),
         random=(),
     )
@@ -71,11 +77,25 @@ def entered(
     state = replace(state, elapsed=placed(state.elapsed, rows, elapsed), chunks=placed(state.chunks, rows, zero))
     told = state.told.put(rows.tolist(), [one.instruction for one in starts], [one.goal for one in starts])
     state = replace(state, told=told, memory=begun(state, rows, gone, seeds, memory))
+    if state.asked is not None:
+        state = replace(state, asked=placed(state.asked, rows, _asked(dream, starts)))
     # Starts of one length are encoded together.
     for frames in sorted({len(start.pixels) for start in starts}):
         some = [number for number, start in enumerate(starts) if len(start.pixels) == frames]
         state = _told_past(dream, state, rows[some], [starts[number] for number in some])
     return state
+
+
+def _asked(dream: Dream, starts: Sequence[Start]) -> Tensor:
+    """[K, 2, S]: what the starts' goals show."""
+    goals = [start.goal for start in starts if start.goal is not None]
+    if len(goals) < len(starts):
+        raise BadOption(
+            f"a goal to be seen in {dream.imitated.name!r}, where an episode began without",
+            "episodes that begin with a goal's picture",
+            "Leave goal out of observe, and reward='learned'.",
+        )
+    return wanted(dream.world, dream.imitated.name, torch.from_numpy(np.stack(goals)))
 
 
 def _told_past(dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[Start]) -> DreamState:
@@ -90,7 +110,8 @@ def _told_past(dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[S
     features = None
     if "features" in dream.config.observe:
         features = _looked_at(dream, piece, factors(state, rows))
-    shown = shown_of(dream, latents[:, -1], poses[:, -1], features)
+    asked = None if state.asked is None else state.asked[rows]
+    shown = shown_of(dream, latents[:, -1], poses[:, -1], features, asked)
     return replace(state, shown=state.shown.put(rows, shown))
 
 
@@ -105,17 +126,31 @@ def _looked_at(dream: Dream, piece: Piece, memory: LowRank | None) -> Tensor:
     return features[:, 0]
 
 
-def frames_shown(dream: Dream, made: Made) -> Shown:
+def nearer(dream: Dream, before: DreamState, made: Made) -> Made:
+    """The same frames, but what rewards them is how much nearer the body came to what its goal asks."""
+    if before.asked is None:
+        return made
+    rows, frames = made.reward.shape
+    size = dream.imitated.pose.shape[0]
+    poses = torch.cat([before.poses[:, None], made.pose], 1)[..., :size].flatten(0, 1)
+    asked = before.asked.repeat_interleave(1 + frames, 0)
+    gaps = apart(dream.world, dream.imitated.name, asked, poses).unflatten(0, (rows, 1 + frames))
+    return replace(made, reward=gaps[:, :-1] - gaps[:, 1:])
+
+
+def frames_shown(dream: Dream, state: DreamState, made: Made) -> Shown:
     """What is observed of all frames made, [B, T, ...] each."""
     rows, frames = made.reward.shape
-    flat = shown_of(dream, made.latents.flatten(0, 1), made.pose.flatten(0, 1), made.features.flatten(0, 1))
+    asked = None if state.asked is None else state.asked.repeat_interleave(frames, 0)
+    flat = shown_of(dream, *(one.flatten(0, 1) for one in (made.latents, made.pose, made.features)), asked)
     values = (getattr(flat, field.name) for field in fields(Shown))
     return Shown(*(None if value is None else value.unflatten(0, (rows, frames)) for value in values))
 
 
 def last_shown(dream: Dream, state: DreamState, rows: Tensor, made: Made) -> DreamState:
     """These rows now show the last frame made."""
-    seen = shown_of(dream, made.latents[rows, -1], made.pose[rows, -1], made.features[rows, -1])
+    asked = None if state.asked is None else state.asked[rows]
+    seen = shown_of(dream, made.latents[rows, -1], made.pose[rows, -1], made.features[rows, -1], asked)
     return replace(state, shown=state.shown.put(rows, seen))
 
 

@@ -56,6 +56,7 @@ def save(snapshot: DreamState, path: Path | str) -> None:
     tensors: Tensors = {name: getattr(snapshot, name) for name in ROWS}
     told: dict[str, Any] = {"version": VERSION, "world": snapshot.world, "random": list(snapshot.random)}
     told["instructions"] = snapshot.told.instruction.tolist()
+    tensors |= {} if snapshot.asked is None else {"asked": snapshot.asked}
     if snapshot.told.goal is not None and snapshot.told.shows is not None:
         tensors |= {"goal": torch.from_numpy(snapshot.told.goal), "shows": torch.from_numpy(snapshot.told.shows)}
     shown = {field.name: getattr(snapshot.shown, field.name) for field in fields(Shown)}
@@ -96,6 +97,7 @@ def _state(tensors: Tensors, told: Mapping[str, Any]) -> DreamState:
         facts=_facts(tensors, "facts", told["texts"]),
         parts=(),
         memory=memory,
+        asked=tensors.get("asked"),
         shown=Shown(*(tensors.get(f"shown/{field.name}") for field in fields(Shown))),
         told=Told(np.array(told["instructions"], object), goal, shows),
         random=tuple(told["random"]),

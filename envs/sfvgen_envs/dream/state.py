@@ -80,6 +80,8 @@ class Shown:
     """float32 [B, P]"""
     features: Tensor | None
     """float32 [B, D]"""
+    goal: Tensor | None
+    """float32 [B, S]"""
 
     def put(self, rows: Tensor, other: "Shown") -> "Shown":
         """With the other's rows in the places int64 [K]."""
@@ -110,6 +112,8 @@ class DreamState:
     """bool [B]: the episode has ended (or not begun) and nothing follows it but a reset"""
     memory: Memory | None
     """of M rows: row i of B is under memory i // (B / M), so that forks share one until they write"""
+    asked: Tensor | None
+    """[B, 2, S]: the senses that goals' pictures show, and doubts; None where nobody looks at them"""
     shown: Shown
     told: Told
     random: tuple[Random, ...]
@@ -119,6 +123,14 @@ class DreamState:
     def rows(self) -> int:
         """B."""
         return len(self.seeds)
+
+    @property
+    def poses(self) -> Tensor:
+        """[B, P] now."""
+        poses = self.facts.poses[:, -1].clone()
+        for part in self.parts:
+            poses[part.living] = part.chunk.known.poses[part.alive, -1]
+        return poses
 
     @property
     def bare(self) -> "DreamState":
@@ -143,7 +155,7 @@ class DreamState:
             chunk = chunk if seeds is None else replace(chunk, seeds=seeds[rows])
             return Part(rows, repeated(one.alive), chunk)
 
-        names = ("latents", "length", "seeds", "elapsed", "chunks", "over")
+        names = ("latents", "length", "seeds", "elapsed", "chunks", "over", "asked")
         forked = {name: repeated(getattr(self, name)) for name in names}
         shown = Shown(*(repeated(getattr(self.shown, field.name)) for field in fields(Shown)))
         state = replace(self, **forked, facts=self.facts.repeat(times), shown=shown, told=self.told.repeat(times))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sfvgen_envs.dream.basis import Dream, feature_size
 from sfvgen_envs.dream.state import Shown, Told
+from sfvgen_planner.types import POSE_CAMERA
 
 Mask = NDArray[np.bool_]
 Out = Callable[[Tensor], Any]
@@ -24,6 +25,7 @@ def observation_space(dream: Dream) -> spaces.Dict:
         "pixels": spaces.Box(0, 255, (*dream.imitated.picture, 3), np.uint8),
         "pose": dream.imitated.pose,
         "features": spaces.Box(-np.inf, np.inf, (feature_size(dream.world),), np.float32),
+        "goal": spaces.Box(-np.inf, np.inf, (dream.imitated.pose.shape[0] - POSE_CAMERA,), np.float32),
     }
     return spaces.Dict({key: known[key] for key in dream.config.observe})
 

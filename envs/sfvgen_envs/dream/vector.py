@@ -22,7 +22,7 @@ from sfvgen_envs.dream.basis import Dream
 from sfvgen_envs.dream.config import DreamConfig
 from sfvgen_envs.dream.ends import Judgement, judged
 from sfvgen_envs.dream.given import checked_actions, checked_mask, checked_memory, checked_seeds, starts_of
-from sfvgen_envs.dream.going import advanced, entered, frames_shown, last_shown, nothing
+from sfvgen_envs.dream.going import advanced, entered, frames_shown, last_shown, nearer, nothing
 from sfvgen_envs.dream.imitated import imitated, make_task, picture_of
 from sfvgen_envs.dream.snapshot import check_snapshot
 from sfvgen_envs.dream.starts import DataStarts, Start, Starts, TaskStarts
@@ -41,9 +41,9 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
     """B dreams of one task. Row i is what the single environment of that row's seed is.
 
     Spaces, time limit and actions are the task's. Observation: `pixels` from the codec, `pose` as foreseen, and, where
-    asked for, `features`. Reward and end are what the world says. Info holds nothing a dream cannot know:
-    `instruction` (what was told when the episode began), `goal` where a start has one, and as predictions
-    `success_predicted` (a probability) and, with doubts, `uncertainty`.
+    asked for, `features` and `goal` (see `config.KEYS`). Reward and end are what the world says. Info holds nothing a
+    dream cannot know: `instruction` (what was told when the episode began), `goal` where a start has one, and as
+    predictions `success_predicted` (a probability) and, with doubts, `uncertainty`.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         told = checked_actions(actions, (self.num_envs, frames), self.dream.imitated.action, self.dream.device)
         everyone = np.ones(self.num_envs, bool)
         found, predicted = self._go(told, everyone, writes=writes)
-        observed = telling.observation(frames_shown(self.dream, found.made), self._out)
+        observed = telling.observation(frames_shown(self.dream, self.state, found.made), self._out)
         return observed, *(self._out(one) for one in _told(found)), self._info(everyone, predicted)
 
     def render(self) -> tuple[NDArray[np.uint8], ...]:
@@ -240,7 +240,8 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         dream, state = self.dream, self.state
         goes = torch.from_numpy(moving).to(dream.device)
         rows, before = goes.nonzero()[:, 0], state.elapsed
-        state, made = advanced(dream, state, dream.happens(actions), rows, writes)
+        started, (state, made) = state, advanced(dream, state, dream.happens(actions), rows, writes)
+        made = nearer(dream, started, made) if dream.config.reward == "goal" else made
         found = judged(dream.config, dream.imitated.horizon, before, made, goes)
         state = last_shown(dream, state, rows, found.made) if len(rows) else state
         self._state = replace(state.without(found.over), over=state.over | found.over)
