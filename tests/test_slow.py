@@ -229,7 +229,7 @@ def test_it_learns(sets: list[LatentSet], tmp_path: Path) -> None:
 PARTS: dict[Learn, tuple[str, ...]] = {
     "denoiser": ("denoiser.",),
     "heads": ("outcome.", "posture.", "inverse."),
-    "poses": ("pose_head.",),
+    "poses": ("pose_head.", "encoder.say.", "encoder.text."),
 }
 
 

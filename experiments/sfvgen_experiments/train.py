@@ -136,7 +136,7 @@ def looked_at(config: Train) -> SlowConfig:
     if learn == "heads":
         return SlowConfig(batch, learn=learn, ways=1, lived=8 * batch, stances=32 * batch)
     if learn == "poses":
-        return SlowConfig(1, learn=learn, ways=2 * batch, lived=1, stances=1)
+        return SlowConfig(1, learn=learn, ways=4 * batch, lived=1, stances=1)
     if learn == "denoiser":
         return SlowConfig(batch, learn=learn, ways=1, lived=1, stances=1)
     return SlowConfig(batch, learn=learn)

@@ -38,7 +38,7 @@ class SlowLoss(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Scalar loss, and its parts."""
         if self.learn == "poses":
-            poses = self._poses(batch.motion)
+            poses = self._poses(batch)
             return poses, {"pose": float(poses.detach())}
         world, process = self.world, self.world.config.process
         noisy = process.noised(self._given(batch), batch.noise, batch.level)
@@ -86,7 +86,7 @@ class SlowLoss(nn.Module):
             "posture": self._postures(batch.stances),
         }
         if self.learn == "all":
-            parts["pose"] = self._poses(batch.motion) * POSES
+            parts["pose"] = self._poses(batch) * POSES
         if past == 0:
             return parts
         clean = world.config.process.to_clean(noisy, answer.output, batch.level)[:, past:].detach()
@@ -112,11 +112,11 @@ class SlowLoss(nn.Module):
         known = facts.poses_known[..., None] & (world.pose_head.change[facts.embodiment] > 0)[:, None]
         return world.posture.loss(stances.latents, facts.embodiment, senses, known)
 
-    def _poses(self, motion: Facts) -> Tensor:
-        past = self.world.config.past
+    def _poses(self, batch: Batch) -> Tensor:
+        past, motion = self.world.config.past, batch.motion
         frame, _ = self.world.encoder.tell(motion)
         done = self.world.encoder.units(motion)[:, past:]
-        poses = self.world.pose_head(motion[:past], frame[:, :past], frame[:, past:], done=done)
+        poses = self.world.pose_head(motion[:past], frame[:, :past], frame[:, past:], batch.sight, done)
         return pose_loss(self.world.pose_head, poses, motion[past:])
 
 
@@ -154,15 +154,7 @@ def train_world(
     """Trains; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
     accelerator = run.accelerator()
     begin_heads(world, sets, np.random.default_rng(run.seed))
-    learning = {
-        "all": (world,),
-        "denoiser": (world.denoiser,),
-        "heads": (world.outcome, world.posture, world.inverse),
-        "poses": (world.pose_head,),
-    }[config.learn]
-    world.requires_grad_(False)
-    for part in learning:
-        part.requires_grad_(True)
+    freeze_others(world, config.learn)
     inner = world.denoiser.matrices if config.learn in ("all", "denoiser") else []
     running = Run(SlowLoss(world, config.heads, config.learn), run, folder, accelerator, inner)
 
@@ -179,6 +171,20 @@ def train_world(
 
     running.train(loss, listen, keep)
     return averaged(running, world)
+
+
+def freeze_others(world: WorldModel, learn: Learn) -> None:
+    """Only the named part learns; what was frozen before, a codec or a text encoder by path, stays so."""
+    words = [part for part in (world.encoder.say, world.encoder.text) if part is not None]
+    learning: dict[Learn, list[nn.Module]] = {
+        "all": [world],
+        "denoiser": [world.denoiser],
+        "heads": [world.outcome, world.posture, world.inverse],
+        "poses": [world.pose_head, *words],
+    }
+    kept = {id(parameter) for part in learning[learn] for parameter in part.parameters()}
+    for parameter in world.parameters():
+        parameter.requires_grad_(parameter.requires_grad and id(parameter) in kept)
 
 
 def begin_heads(world: WorldModel, sets: Sequence[LatentSet], rng: np.random.Generator) -> None:

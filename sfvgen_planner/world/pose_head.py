@@ -15,6 +15,7 @@ from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.pose import compose, metres_between, radians_between, step_between, turn_of
+from sfvgen_planner.world.spots import Spots
 
 VERSION = 1
 PAN = 16.0
@@ -23,6 +24,8 @@ PAN = 16.0
 
 RIDGE = 1e-4
 """Of straight ways, for numbers of about 1."""
+LOOKED = 64
+"""Numbers that say what the last picture shows."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,18 @@ class PoseConfig:
     condition: int = 128
     """E of the condition encoder"""
     width: int = 192
-    features: int = 0
-    """D of a summary of the context, where one is given"""
+    latents: tuple[int, int, int] | None = None
+    """(C, h, w) of the pictures that it looks at; None: at none"""
 
 
 class PoseHead(nn.Module):
     """A straight way from the last step, senses and action to the next, each body's own, and a recurrent model of what
-    that leaves undone. It watches the past steps go by, then goes on with its own.
+    that leaves undone. It looks at the last picture, for words name what is seen there, watches the past steps go by,
+    then goes on with its own.
 
-    Frame k is a function of the past and of what happens into frames up to k. It sees steps and senses, not where the
-    camera is: turn or move the whole world, and what it foresees turns and moves along. Only a camera on a tripod is
-    told how far it has turned since the episode began: with the last step that is the phase of a pan.
+    Frame k is a function of the past and of what happens into frames up to k. It is told steps and senses, not where
+    the camera is: turn or move the whole world, and what it foresees turns and moves along. Only a camera on a tripod
+    is told how far it has turned since the episode began: with the last step that is the phase of a pan.
     What keeps it from drifting is training on long goings-on (8, then 24, then 64 frames), tripod or not.
     """
 
@@ -63,10 +67,12 @@ class PoseHead(nn.Module):
         self.aim = nn.Linear(3, config.width, bias=False)
         felt = 6 + 1 + senses + layout.action_size
         self.straight = nn.Parameter(torch.zeros(len(layout.embodiments), felt, 6 + senses))
-        self.summary = nn.Linear(config.features, config.width) if config.features else None
-        if self.summary is not None:
-            nn.init.zeros_(self.summary.weight)
-            nn.init.zeros_(self.summary.bias)
+        self.look: nn.Module | None = None
+        if config.latents is not None:
+            tell = nn.Linear(LOOKED, config.width)
+            nn.init.zeros_(tell.weight)
+            nn.init.zeros_(tell.bias)
+            self.look = nn.Sequential(Spots(*config.latents, LOOKED), nn.SiLU(), tell)
         self._set_units()
 
     def _set_units(self) -> None:
@@ -114,20 +120,21 @@ class PoseHead(nn.Module):
         past: Facts,
         before: Tensor,
         happens: Tensor,
-        features: Tensor | None = None,
+        picture: Tensor | None = None,
         done: Tensor | None = None,
     ) -> Tensor:
         """Poses [R * N, T, P] of the frames after `past` (R rows of Tp >= 1 frames).
 
         `before` [R, Tp, E] is told of the past, `happens` [R * N, T, E] of the new frames (N candidates a row), both
         by `ConditionEncoder.tell`; `done` [R * N, T, A] are the new frames' actions by `ConditionEncoder.units`;
-        `features` [R, D] sums up the context. Where the last pose is unknown, the answer means nothing: see `foresee`.
+        `picture` [R, C, h, w] is the past's last frame, zeros where it is not shown (None: in no row). Where the last
+        pose is unknown, the answer means nothing: see `foresee`.
         """
-        candidates = self._check(past, before, happens, features)
-        body = past.embodiment
-        state = before.new_zeros(past.rows, self.config.width)
-        if self.summary is not None and features is not None:
-            state = state + self.summary(features)
+        candidates = self._check(past, before, happens, picture)
+        body, state = past.embodiment, before.new_zeros(past.rows, self.config.width)
+        if self.look is not None and self.config.latents is not None:
+            picture = before.new_zeros(past.rows, *self.config.latents) if picture is None else picture
+            state = self.look(picture[:, None])[:, 0]
         known = past.poses_known
         poses = stilled(past.poses, known)
         step, seen = before.new_zeros(past.rows, 6), before.new_zeros(past.rows, 1)
@@ -219,38 +226,38 @@ class PoseHead(nn.Module):
         """Back from a folder."""
         config = weights.read_config(folder, VERSION)
         try:
-            head = cls(PoseConfig(**config), layout)
-        except TypeError as error:
+            latents = config.pop("latents")
+            head = cls(PoseConfig(**config, latents=latents and tuple(latents)), layout)
+        except (KeyError, TypeError) as error:
             raise BadCheckpoint(f"{folder}, whose config is odd ({error})", "a pose head", weights.HINT) from error
         weights.load(head, folder, set(head.state_dict()))
         return head
 
-    def _check(self, past: Facts, before: Tensor, happens: Tensor, features: Tensor | None) -> int:
-        rows = int(happens.shape[0])
-        width = 0 if features is None else int(features.shape[-1])
+    def _check(self, past: Facts, before: Tensor, happens: Tensor, picture: Tensor | None) -> int:
+        rows, latents = int(happens.shape[0]), self.config.latents
+        shown, wanted = picture is not None and tuple(picture.shape), latents and (past.rows, *latents)
         if not past.frames or happens.shape[1] < 1 or rows % past.rows or before.shape[:2] != past.poses.shape[:2]:
             raise BadOption(
                 f"{past.rows} rows of {past.frames} past frames, told {list(before.shape)}, new {list(happens.shape)}",
                 "[R, Tp, E] and [R * N, T, E], with a past and a future",
                 "Tell the encoder of the past first.",
             )
-        if width != self.config.features or past.poses.shape[2] != self.layout.pose_size:
+        if (shown and shown != wanted) or past.poses.shape[2] != self.layout.pose_size:
             raise BadOption(
-                f"features of {width} and poses of {past.poses.shape[2]}",
-                f"{self.config.features} and {self.layout.pose_size}",
-                "Use this world's own layout and denoiser.",
+                f"a picture of {shown} and poses of {past.poses.shape[2]}",
+                f"{wanted} and {self.layout.pose_size}",
+                "Use this world's own layout and codec.",
             )
         return rows // past.rows
 
 
-def foresee(
-    encoder: ConditionEncoder, head: PoseHead, past: Facts, new: Facts, features: Tensor | None = None
-) -> Facts:
-    """`new` (R * N rows) with the poses that its actions or texts will lead to from `past` (R rows).
+def foresee(encoder: ConditionEncoder, head: PoseHead, past: Facts, new: Facts, picture: Tensor | None = None) -> Facts:
+    """`new` (R * N rows) with the poses that its actions or texts will lead to from `past` (R rows), whose last frame
+    shows `picture` [R, C, h, w].
 
     Where the last pose is unknown, so are these, and stand still.
     """
-    poses = head(past, encoder.tell(past)[0], encoder.tell(new)[0], features, encoder.units(new))
+    poses = head(past, encoder.tell(past)[0], encoder.tell(new)[0], picture, encoder.units(new))
     known = past.poses_known[:, -1:].repeat_interleave(new.rows // past.rows, 0).expand(new.rows, new.frames)
     return new.with_poses(stilled(poses, known), known)
 
