@@ -2,8 +2,8 @@
 
 A world foresees where the camera and the senses will be before it denoises anything, and where it looks is the address
 under which memories are found. It sees the last true picture, is told the true actions, or the words for them, and
-foresees chunk by chunk as in a dream, but without pictures of later chunks; beside it stand two who know no actions: one
-stands still, one goes on as before.
+foresees chunk by chunk as in a dream, but without pictures of later chunks. Beside it stand two who know no actions:
+one stands still, one goes on as before.
 """
 
 import json
