@@ -28,14 +28,14 @@ def test_where_a_dream_changes_nothing_the_picture_is_what_was_seen(seed: int, r
 
 
 def test_where_it_changes_much_nothing_is_added_and_in_between_a_share() -> None:
-    coded = torch.full((1, 16, 16, 3), 100.0)
-    detail = Detail(coded, torch.full_like(coded, 8.0))
+    coded = torch.full((1, 16, 16, 3), 100, dtype=torch.uint8)
+    detail = Detail(coded + 8, coded)
     for change, added in ((0, 8), (CHANGED / 4, 6), (CHANGED / 2, 4), (CHANGED, 0), (2 * CHANGED, 0), (-CHANGED, 0)):
         drawn = (coded + change).to(torch.uint8)[:, None]
         assert torch.equal(detail.upon(drawn), drawn + int(added))
     one_channel = coded.clone()
-    one_channel[..., 1] += CHANGED
-    assert torch.equal(detail.upon(one_channel.to(torch.uint8)[:, None]), one_channel.to(torch.uint8)[:, None])
+    one_channel[..., 1] += int(CHANGED)
+    assert torch.equal(detail.upon(one_channel[:, None]), one_channel[:, None])
 
 
 def test_a_codec_that_loses_nothing_has_no_detail() -> None:

@@ -9,6 +9,7 @@ from sfvgen_envs.dream.config import DreamConfig
 from sfvgen_envs.dream.imitated import Imitated
 from sfvgen_envs.dream.state import Shown, facts_as
 from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions
+from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.wanting import missing
@@ -53,9 +54,15 @@ class Dream:
 
 
 def shown_of(
-    dream: Dream, latents: Tensor, poses: Tensor, features: Tensor | None = None, asked: Tensor | None = None
+    dream: Dream,
+    latents: Tensor,
+    poses: Tensor,
+    features: Tensor | None = None,
+    asked: Tensor | None = None,
+    detail: Detail | None = None,
 ) -> Shown:
-    """What is observed of K frames [K, C, h, w] with poses [K, P], whose goals ask for [K, 2, S]."""
+    """What is observed of K frames [K, C, h, w] with poses [K, P], in episodes whose goals ask for [K, 2, S] and that
+    began with pictures of this detail."""
     observe, size = dream.config.observe, dream.imitated.pose.shape[0]
     if "features" in observe and features is None:
         features = latents.new_zeros(len(latents), feature_size(dream.world))
@@ -63,7 +70,7 @@ def shown_of(
     if asked is not None and "goal" in observe:
         goal = missing(dream.world, dream.imitated.name, asked, own).float()
     return Shown(
-        dream.world.codec.decode(latents) if "pixels" in observe else None,
+        None if detail is None else detail.upon(dream.world.codec.decode(latents)[:, None])[:, 0],
         own.float() if "pose" in observe else None,
         features.float() if features is not None and "features" in observe else None,
         goal,

@@ -14,6 +14,7 @@ from sfvgen_envs.dream.state import DreamState, Part, Shown, Told, facts_of, fac
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.memory import Memory, Seen
 from sfvgen_planner.types import FRAMES_PER_CHUNK, POSE_CAMERA
+from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.stepping import Chunk, Piece, Stepped, step
@@ -47,6 +48,10 @@ def nothing(dream: Dream, rows: int) -> DreamState:
     asked = None
     if dream.config.asks:
         asked = torch.zeros(rows, 2, poses.shape[-1] - POSE_CAMERA, dtype=dream.dtype, device=device)
+    detail = None
+    if "pixels" in dream.config.observe:
+        black = torch.zeros(rows, *dream.imitated.picture, 3, dtype=torch.uint8, device=device)
+        detail = Detail(black, black)
     return DreamState(
         world=dream.identity,
         latents=torch.zeros(rows, dream.kept, *world.shape, dtype=dream.dtype, device=device),
@@ -59,7 +64,8 @@ def nothing(dream: Dream, rows: int) -> DreamState:
         over=torch.ones(rows, dtype=torch.bool, device=device),
         memory=fresh(dream, rows),
         asked=asked,
-        shown=shown_of(dream, blank, poses[:, 0], asked=asked),
+        detail=detail,
+        shown=shown_of(dream, blank, poses[:, 0], asked=asked, detail=detail),
         told=Told(np.full(rows, "", object)),
         random=(),
     )
@@ -110,9 +116,19 @@ def _told_past(dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[S
     features = None
     if "features" in dream.config.observe:
         features = _looked_at(dream, piece, factors(state, rows))
+    if state.detail is not None:
+        detail = Detail(pixels[:, -1], dream.world.codec.decode(latents[:, -1]))
+        state = replace(state, detail=state.detail.put(rows, detail))
+    return _showing(dream, state, rows, latents[:, -1], poses[:, -1], features)
+
+
+def _showing(
+    dream: Dream, state: DreamState, rows: Tensor, latents: Tensor, poses: Tensor, features: Tensor | None
+) -> DreamState:
+    """These rows now show frames [K, ...]."""
     asked = None if state.asked is None else state.asked[rows]
-    shown = shown_of(dream, latents[:, -1], poses[:, -1], features, asked)
-    return replace(state, shown=state.shown.put(rows, shown))
+    detail = None if state.detail is None else state.detail.rows(rows)
+    return replace(state, shown=state.shown.put(rows, shown_of(dream, latents, poses, features, asked, detail)))
 
 
 @torch.no_grad()
@@ -142,16 +158,15 @@ def frames_shown(dream: Dream, state: DreamState, made: Made) -> Shown:
     """What is observed of all frames made, [B, T, ...] each."""
     rows, frames = made.reward.shape
     asked = None if state.asked is None else state.asked.repeat_interleave(frames, 0)
-    flat = shown_of(dream, *(one.flatten(0, 1) for one in (made.latents, made.pose, made.features)), asked)
+    detail = None if state.detail is None else state.detail.repeat(frames)
+    flat = shown_of(dream, *(one.flatten(0, 1) for one in (made.latents, made.pose, made.features)), asked, detail)
     values = (getattr(flat, field.name) for field in fields(Shown))
     return Shown(*(None if value is None else value.unflatten(0, (rows, frames)) for value in values))
 
 
 def last_shown(dream: Dream, state: DreamState, rows: Tensor, made: Made) -> DreamState:
     """These rows now show the last frame made."""
-    asked = None if state.asked is None else state.asked[rows]
-    seen = shown_of(dream, made.latents[rows, -1], made.pose[rows, -1], made.features[rows, -1], asked)
-    return replace(state, shown=state.shown.put(rows, seen))
+    return _showing(dream, state, rows, made.latents[rows, -1], made.pose[rows, -1], made.features[rows, -1])
 
 
 def advanced(dream: Dream, state: DreamState, happens: Facts, rows: Tensor, writes: bool) -> tuple[DreamState, Made]:

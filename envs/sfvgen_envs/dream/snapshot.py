@@ -17,6 +17,7 @@ from sfvgen_planner.errors import BadCheckpoint, BadState
 from sfvgen_planner.memory import Memory, MemoryConfig
 from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.memory.rows import take
+from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.stepping import Chunk, Piece
 
@@ -57,6 +58,8 @@ def save(snapshot: DreamState, path: Path | str) -> None:
     told: dict[str, Any] = {"version": VERSION, "world": snapshot.world, "random": list(snapshot.random)}
     told["instructions"] = snapshot.told.instruction.tolist()
     tensors |= {} if snapshot.asked is None else {"asked": snapshot.asked}
+    if snapshot.detail is not None:
+        tensors |= {"seen": snapshot.detail.seen, "coded": snapshot.detail.coded}
     if snapshot.told.goal is not None and snapshot.told.shows is not None:
         tensors |= {"goal": torch.from_numpy(snapshot.told.goal), "shows": torch.from_numpy(snapshot.told.shows)}
     shown = {field.name: getattr(snapshot.shown, field.name) for field in fields(Shown)}
@@ -98,6 +101,7 @@ def _state(tensors: Tensors, told: Mapping[str, Any]) -> DreamState:
         parts=(),
         memory=memory,
         asked=tensors.get("asked"),
+        detail=Detail(tensors["seen"], tensors["coded"]) if "seen" in tensors else None,
         shown=Shown(*(tensors.get(f"shown/{field.name}") for field in fields(Shown))),
         told=Told(np.array(told["instructions"], object), goal, shows),
         random=tuple(told["random"]),

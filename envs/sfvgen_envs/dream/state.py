@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfvgen_planner.memory import Memory
+from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.stepping import Chunk
 
@@ -114,6 +115,8 @@ class DreamState:
     """of M rows: row i of B is under memory i // (B / M), so that forks share one until they write"""
     asked: Tensor | None
     """[B, 2, S]: the senses that goals' pictures show, and doubts; None where nobody looks at them"""
+    detail: Detail | None
+    """of the pictures that episodes began with; None where nobody asked for pixels"""
     shown: Shown
     told: Told
     random: tuple[Random, ...]
@@ -158,7 +161,9 @@ class DreamState:
         names = ("latents", "length", "seeds", "elapsed", "chunks", "over", "asked")
         forked = {name: repeated(getattr(self, name)) for name in names}
         shown = Shown(*(repeated(getattr(self.shown, field.name)) for field in fields(Shown)))
+        detail = None if self.detail is None else self.detail.repeat(times)
         state = replace(self, **forked, facts=self.facts.repeat(times), shown=shown, told=self.told.repeat(times))
+        state = replace(state, detail=detail)
         state = replace(state, parts=tuple(part(one) for one in self.parts))
         return state if seeds is None else replace(state, seeds=seeds)
 
