@@ -150,7 +150,7 @@ def nearer(dream: Dream, before: DreamState, made: Made) -> Made:
     size = dream.imitated.pose.shape[0]
     poses = torch.cat([before.poses[:, None], made.pose], 1)[..., :size].flatten(0, 1)
     asked = before.asked.repeat_interleave(1 + frames, 0)
-    gaps = apart(dream.world, dream.imitated.name, asked, poses).unflatten(0, (rows, 1 + frames))
+    gaps = apart(dream.world, dream.imitated.name, asked, poses).reshape(rows, 1 + frames)
     return replace(made, reward=gaps[:, :-1] - gaps[:, 1:])
 
 
@@ -159,7 +159,8 @@ def frames_shown(dream: Dream, state: DreamState, made: Made) -> Shown:
     rows, frames = made.reward.shape
     asked = None if state.asked is None else state.asked.repeat_interleave(frames, 0)
     detail = None if state.detail is None else state.detail.repeat(frames)
-    flat = shown_of(dream, *(one.flatten(0, 1) for one in (made.latents, made.pose, made.features)), asked, detail)
+    latents, poses, features = (one.flatten(0, 1) for one in (made.latents, made.pose, made.features))
+    flat = shown_of(dream, latents, poses, features, asked, detail)
     values = (getattr(flat, field.name) for field in fields(Shown))
     return Shown(*(None if value is None else value.unflatten(0, (rows, frames)) for value in values))
 

@@ -29,8 +29,8 @@ class SeesGoal(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One action."""
-        observation, *told, info = self.env.step(action)
-        return self._seen(observation, info), *told, info
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._seen(observation, info), reward, terminated, truncated, info
 
     def _seen(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
         if "goal" not in info:

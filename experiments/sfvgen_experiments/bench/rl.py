@@ -70,8 +70,8 @@ def main(
             )
             print(f"{name}, seed {seed}: ", end="", flush=True)
             found[name].append(finished(asked) or train(asked))
-    result = {"task": task, "seeds": seeds, "steps": steps, "arms": summary(found)}
-    result["bars"] = bars(result["arms"])
+    figures = summary(found)
+    result = {"task": task, "seeds": seeds, "steps": steps, "arms": figures, "bars": bars(figures)}
     print(told(result))
     write_bytes(Path(out) / f"{task}.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     return result
