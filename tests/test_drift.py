@@ -67,15 +67,12 @@ def test_windows_are_those_of_the_episodes(tmp_path: Path) -> None:
 
 def test_foreseen_poses_are_those_of_a_dream(tmp_path: Path) -> None:
     world = tiny_world()
-    torch.nn.init.normal_(world.pose_head.look[-1].weight, generator=torch.Generator().manual_seed(0))  # type: ignore[index]
     window, _ = windows_of(driving(tmp_path, (60, 60)), 8 + 24, 1)  # type: ignore[misc]
     facts = Facts.of_window(window, world.encoder.layout, "toy", "fixed")
     known, new = facts[:8], facts[8:]
-    past = torch.randn(2, 8, *world.shape, generator=torch.Generator().manual_seed(0))
-    dreamt = world.dream(past, known, new, torch.tensor([0, 1]), SamplerConfig(1)).facts.poses
-    told = foreseen(world, known, new, past[:, -1])
-    assert torch.equal(told[:, :8], dreamt[:, :8])
-    assert not torch.equal(told[:, 8:], dreamt[:, 8:]), "a dream looks at its own pictures"
+    past = torch.zeros(2, 8, *world.shape)
+    dreamt = world.dream(past, known, new, torch.tensor([0, 1]), SamplerConfig(1))
+    assert torch.equal(foreseen(world, known, new), dreamt.facts.poses)
 
 
 def test_the_command_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

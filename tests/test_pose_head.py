@@ -35,10 +35,10 @@ from sfvgen_planner.world.pose import (
 from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee, pose_loss
 
 
-def head(layout: Layout = LAYOUT, *, latents: tuple[int, int, int] | None = None) -> PoseHead:
+def head(layout: Layout = LAYOUT) -> PoseHead:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        return PoseHead(PoseConfig(condition=12, width=24, latents=latents), layout).double()
+        return PoseHead(PoseConfig(condition=12, width=24), layout).double()
 
 
 def doubled(told: Facts) -> Facts:
@@ -299,39 +299,13 @@ def test_a_grown_head_moves_its_old_bodies_as_before() -> None:
         model.grown(Layout((CAR,)))
 
 
-def looking() -> PoseHead:
-    """A head that looks at pictures of 3 x 4 x 4, and has learned to."""
-    model = head(latents=(3, 4, 4))
-    torch.nn.init.normal_(model.look[-1].weight, generator=torch.Generator().manual_seed(0))
-    return model
-
-
-def picture(seed: int) -> Tensor:
-    return torch.randn(6, 3, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def test_what_the_last_picture_shows_counts_and_none_is_a_blank_one() -> None:
-    model, past = looking(), seen()
-    shown = [model(past, told(0, 4), told(1, 5), one) for one in (picture(0), picture(1), 0 * picture(0), None)]
-    assert not torch.allclose(shown[0], shown[1])
-    assert torch.equal(shown[2], shown[3])
-    rows = torch.tensor([0, 0, 0, 1, 1, 1]) == 1
-    mixed = model(past, told(0, 4), told(1, 5), torch.where(rows[:, None, None, None], picture(1), picture(0)))
-    torch.testing.assert_close(mixed, torch.where(rows[:, None, None], shown[1], shown[0]))
-
-
-def test_a_head_that_has_not_learned_to_look_sees_nothing() -> None:
-    model, past = head(latents=(3, 4, 4)), seen()
-    assert torch.equal(model(past, told(0, 4), told(1, 5), picture(0)), model(past, told(0, 4), told(1, 5)))
-
-
 def test_saved_and_loaded_it_foresees_the_same(tmp_path) -> None:
-    model, past = looking().float(), seen()
+    model, past = head().float(), seen()
+    torch.nn.init.normal_(model.first, generator=torch.Generator().manual_seed(0))
     model.save_pretrained(tmp_path)
     model = model.double()
     again = PoseHead.from_pretrained(tmp_path, LAYOUT).double()
-    shown = picture(0)
-    assert torch.equal(model(past, told(0, 4), told(1, 5), shown), again(past, told(0, 4), told(1, 5), shown))
+    assert torch.equal(model(past, told(0, 4), told(1, 5)), again(past, told(0, 4), told(1, 5)))
     (tmp_path / "model.safetensors").write_bytes(b"short")
     with pytest.raises(BadCheckpoint, match="cannot be read"):
         PoseHead.from_pretrained(tmp_path, LAYOUT)
@@ -343,10 +317,6 @@ def test_bad_input_is_named() -> None:
         model(past, told(0, 3), told(1, 5))
     with pytest.raises(BadOption, match="past and a future"):
         model(past, told(0, 4), told(1, 5)[:5])
-    with pytest.raises(BadOption, match="a picture of"):
-        looking()(past, told(0, 4), told(1, 5), picture(0)[:, :2])
-    with pytest.raises(BadOption, match="a picture of"):
-        model(past, told(0, 4), told(1, 5), picture(0))
     with pytest.raises(BadOption, match="one shape"):
         drift(torch.zeros(1, 8, 7), torch.zeros(1, 9, 7))
     with pytest.raises(BadOption, match="units above 0"):

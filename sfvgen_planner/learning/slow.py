@@ -38,7 +38,7 @@ class SlowLoss(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Scalar loss, and its parts."""
         if self.learn == "poses":
-            poses = self._poses(batch)
+            poses = self._poses(batch.motion)
             return poses, {"pose": float(poses.detach())}
         world, process = self.world, self.world.config.process
         noisy = process.noised(self._given(batch), batch.noise, batch.level)
@@ -86,7 +86,7 @@ class SlowLoss(nn.Module):
             "posture": self._postures(batch.stances),
         }
         if self.learn == "all":
-            parts["pose"] = self._poses(batch) * POSES
+            parts["pose"] = self._poses(batch.motion) * POSES
         if past == 0:
             return parts
         clean = world.config.process.to_clean(noisy, answer.output, batch.level)[:, past:].detach()
@@ -112,11 +112,11 @@ class SlowLoss(nn.Module):
         known = facts.poses_known[..., None] & (world.pose_head.change[facts.embodiment] > 0)[:, None]
         return world.posture.loss(stances.latents, facts.embodiment, senses, known)
 
-    def _poses(self, batch: Batch) -> Tensor:
-        past, motion = self.world.config.past, batch.motion
+    def _poses(self, motion: Facts) -> Tensor:
+        past = self.world.config.past
         frame, _ = self.world.encoder.tell(motion)
         done = self.world.encoder.units(motion)[:, past:]
-        poses = self.world.pose_head(motion[:past], frame[:, :past], frame[:, past:], batch.sight, done)
+        poses = self.world.pose_head(motion[:past], frame[:, :past], frame[:, past:], done=done)
         return pose_loss(self.world.pose_head, poses, motion[past:])
 
 

@@ -23,8 +23,6 @@ MOTION_DROP = DropRates(action=0.3, text=0.4, pose=0.0, past=0.5, wholly=0.0)
 nobody anything: after long training all directions of an arm were one word."""
 MOTION_CHUNKS = (1, 1, 1, 1, 3, 8)
 """Long ways keep poses from drifting; what a plan asks for is learned from short ones, and faster."""
-UNSHOWN = 0.2
-"""Share of ways that are foreseen without a picture."""
 Learn = Literal["all", "denoiser", "heads", "poses"]
 """What learns: a world at first; then, the others left alone, what draws, what reads it, what foresees poses."""
 
@@ -113,9 +111,7 @@ class Batch:
     wear: Tensor
     """float [R, 2]: pixels that the past was carried there and back by; 0 where it is as sharp as ever"""
     motion: Facts
-    """of W other, longer windows: what the pose head learns from"""
-    sight: Tensor
-    """float [W, C, h, w]: what the last frame of their past shows, or zeros"""
+    """of other, longer windows: what the pose head learns from"""
     lived: Lived
     stances: Lived
     """of one frame"""
@@ -148,8 +144,6 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         torch.randn(latents.shape, generator=draw) * config.blur * torch.rand(rows, 1, 1, 1, 1, generator=draw)
     )
     disturbance[:, past:] = 0
-    motion, sight = _motion(sets, layout, config, rng)
-    sight = sight * (torch.rand(len(sight), 1, 1, 1, generator=draw) >= UNSHOWN)
     worn = torch.rand(rows, 1, generator=draw) < config.worn
     wear = (torch.rand(rows, 2, generator=draw) - 0.5) * worn
     return Batch(
@@ -164,17 +158,14 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         noise,
         disturbance,
         wear,
-        drop(motion, MOTION_DROP, draw, config.past),
-        sight,
+        drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
         _lived(_drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng, config.ended), layout),
         _lived(_drawn(sets, config.stances, 1, rng), layout),
     )
 
 
-def _motion(
-    sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator
-) -> tuple[Facts, Tensor]:
-    """A body's way over one, three or eight chunks, and the picture it begins with."""
+def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Facts:
+    """A body's way over one, three or eight chunks."""
     fitting = {
         chunks: [one for one in sets if one.windows(config.past + FRAMES_PER_CHUNK * chunks).any()]
         for chunks in set(MOTION_CHUNKS)
@@ -185,8 +176,7 @@ def _motion(
         raise BadOption(f"no episode of {least} frames", "a past and a chunk at least", "Record longer episodes.")
     chunks = int(rng.choice(possible))
     parts = _drawn(fitting[chunks], config.ways, config.past + FRAMES_PER_CHUNK * chunks, rng)
-    facts = Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
-    return facts, torch.cat([part.latents[:, config.past - 1] for part in parts])
+    return Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
 
 
 def _lived(parts: Sequence[LatentWindow], layout: Layout) -> Lived:

@@ -78,7 +78,7 @@ class WorldModel(nn.Module):
         self.denoiser: Any = DENOISERS[config.kind][1](sizes)
         if isinstance(sizes, CausalConfig) and sizes.copies and sizes.fine > 1:
             self.denoiser.carry.see_through(codec.unfolding(sizes.fine))
-        self.pose_head = PoseHead(PoseConfig(encoder.width, latents=self.shape), layout)
+        self.pose_head = PoseHead(PoseConfig(encoder.width), layout)
         features = sizes.dim if isinstance(sizes, CausalConfig) else self.denoiser.feature_size
         senses, moved = layout.pose_size - POSE_CAMERA, self.pose_head.moved_size
         self.outcome = OutcomeHead(self.shape, senses, moved, features, encoder.width, bodies)
@@ -120,7 +120,7 @@ class WorldModel(nn.Module):
         for start in range(0, new.frames, FRAMES_PER_CHUNK):
             facts = new[start : start + FRAMES_PER_CHUNK]
             if foreseen:
-                facts = foresee(self.encoder, self.pose_head, known, facts, past[:, -1])
+                facts = foresee(self.encoder, self.pose_head, known, facts)
             chunk = self._chunk(past, known, facts, seeds, first + start, sampler, memory)
             chunks.append(chunk)
             past = torch.cat([past.repeat_interleave(times, 0), chunk.latents], 1)[:, -self.config.past :]

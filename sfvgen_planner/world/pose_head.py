@@ -15,7 +15,6 @@ from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.pose import compose, metres_between, radians_between, step_between, turn_of
-from sfvgen_planner.world.spots import Spots
 
 VERSION = 1
 PAN = 16.0
@@ -24,8 +23,6 @@ PAN = 16.0
 
 RIDGE = 1e-4
 """Of straight ways, for numbers of about 1."""
-LOOKED = 64
-"""Numbers that say what the last picture shows."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +32,11 @@ class PoseConfig:
     condition: int = 128
     """E of the condition encoder"""
     width: int = 192
-    latents: tuple[int, int, int] | None = None
-    """(C, h, w) of the pictures that it looks at; None: at none"""
 
 
 class PoseHead(nn.Module):
     """A straight way from the last step, senses and action to the next, each body's own, and a recurrent model of what
-    that leaves undone. It looks at the last picture, for words name what is seen there, watches the past steps go by,
-    then goes on with its own.
+    that leaves undone. It watches the past steps go by, then goes on with its own.
 
     Frame k is a function of the past and of what happens into frames up to k. It is told steps and senses, not where
     the camera is: turn or move the whole world, and what it foresees turns and moves along. Only a camera on a tripod
@@ -67,12 +61,7 @@ class PoseHead(nn.Module):
         self.aim = nn.Linear(3, config.width, bias=False)
         felt = 6 + 1 + senses + layout.action_size
         self.straight = nn.Parameter(torch.zeros(len(layout.embodiments), felt, 6 + senses))
-        self.look: nn.Module | None = None
-        if config.latents is not None:
-            tell = nn.Linear(LOOKED, config.width)
-            nn.init.zeros_(tell.weight)
-            nn.init.zeros_(tell.bias)
-            self.look = nn.Sequential(Spots(*config.latents, LOOKED), nn.SiLU(), tell)
+        self.first = nn.Parameter(torch.zeros(config.width))
         self._set_units()
 
     def _set_units(self) -> None:
@@ -120,21 +109,16 @@ class PoseHead(nn.Module):
         past: Facts,
         before: Tensor,
         happens: Tensor,
-        picture: Tensor | None = None,
         done: Tensor | None = None,
     ) -> Tensor:
         """Poses [R * N, T, P] of the frames after `past` (R rows of Tp >= 1 frames).
 
         `before` [R, Tp, E] is told of the past, `happens` [R * N, T, E] of the new frames (N candidates a row), both
-        by `ConditionEncoder.tell`; `done` [R * N, T, A] are the new frames' actions by `ConditionEncoder.units`;
-        `picture` [R, C, h, w] is the past's last frame, zeros where it is not shown (None: in no row). Where the last
-        pose is unknown, the answer means nothing: see `foresee`.
+        by `ConditionEncoder.tell`; `done` [R * N, T, A] are the new frames' actions by `ConditionEncoder.units`. Where
+        the last pose is unknown, the answer means nothing: see `foresee`.
         """
-        candidates = self._check(past, before, happens, picture)
-        body, state = past.embodiment, before.new_zeros(past.rows, self.config.width)
-        if self.look is not None and self.config.latents is not None:
-            picture = before.new_zeros(past.rows, *self.config.latents) if picture is None else picture
-            state = self.look(picture[:, None])[:, 0]
+        candidates = self._check(past, before, happens)
+        body, state = past.embodiment, self.first.expand(past.rows, -1)
         known = past.poses_known
         poses = stilled(past.poses, known)
         step, seen = before.new_zeros(past.rows, 6), before.new_zeros(past.rows, 1)
@@ -226,38 +210,33 @@ class PoseHead(nn.Module):
         """Back from a folder."""
         config = weights.read_config(folder, VERSION)
         try:
-            latents = config.pop("latents")
-            head = cls(PoseConfig(**config, latents=latents and tuple(latents)), layout)
-        except (KeyError, TypeError) as error:
+            head = cls(PoseConfig(**config), layout)
+        except TypeError as error:
             raise BadCheckpoint(f"{folder}, whose config is odd ({error})", "a pose head", weights.HINT) from error
         weights.load(head, folder, set(head.state_dict()))
         return head
 
-    def _check(self, past: Facts, before: Tensor, happens: Tensor, picture: Tensor | None) -> int:
-        rows, latents = int(happens.shape[0]), self.config.latents
-        shown, wanted = picture is not None and tuple(picture.shape), latents and (past.rows, *latents)
+    def _check(self, past: Facts, before: Tensor, happens: Tensor) -> int:
+        rows = int(happens.shape[0])
         if not past.frames or happens.shape[1] < 1 or rows % past.rows or before.shape[:2] != past.poses.shape[:2]:
             raise BadOption(
                 f"{past.rows} rows of {past.frames} past frames, told {list(before.shape)}, new {list(happens.shape)}",
                 "[R, Tp, E] and [R * N, T, E], with a past and a future",
                 "Tell the encoder of the past first.",
             )
-        if (shown and shown != wanted) or past.poses.shape[2] != self.layout.pose_size:
+        if past.poses.shape[2] != self.layout.pose_size:
             raise BadOption(
-                f"a picture of {shown} and poses of {past.poses.shape[2]}",
-                f"{wanted} and {self.layout.pose_size}",
-                "Use this world's own layout and codec.",
+                f"poses of {past.poses.shape[2]}", f"{self.layout.pose_size}", "Use this world's own layout."
             )
         return rows // past.rows
 
 
-def foresee(encoder: ConditionEncoder, head: PoseHead, past: Facts, new: Facts, picture: Tensor | None = None) -> Facts:
-    """`new` (R * N rows) with the poses that its actions or texts will lead to from `past` (R rows), whose last frame
-    shows `picture` [R, C, h, w].
+def foresee(encoder: ConditionEncoder, head: PoseHead, past: Facts, new: Facts) -> Facts:
+    """`new` (R * N rows) with the poses that its actions or texts will lead to from `past` (R rows).
 
     Where the last pose is unknown, so are these, and stand still.
     """
-    poses = head(past, encoder.tell(past)[0], encoder.tell(new)[0], picture, encoder.units(new))
+    poses = head(past, encoder.tell(past)[0], encoder.tell(new)[0], encoder.units(new))
     known = past.poses_known[:, -1:].repeat_interleave(new.rows // past.rows, 0).expand(new.rows, new.frames)
     return new.with_poses(stilled(poses, known), known)
 

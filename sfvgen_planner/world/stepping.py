@@ -124,8 +124,7 @@ def step(
             "Begin the next chunk.",
         )
     known = chunk.known
-    # Frames of a chunk are foreseen from the picture that it begins with, however it is cut.
-    facts = foresee(world.encoder, world.pose_head, known, happens, chunk.latents[:, chunk.past.frames - 1])
+    facts = foresee(world.encoder, world.pose_head, known, happens)
     cache, conditions = warmed(world, chunk), world.conditions(facts)
     latents, features = _sampled(world, chunk, cache, facts, conditions, sampler, samples)
     spread = latents.std(1).square().flatten(2).mean(2).sqrt() if samples > 1 else None

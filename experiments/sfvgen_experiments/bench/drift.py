@@ -1,9 +1,8 @@
 """How far do foreseen poses drift? `sfvgen bench drift`: after 8 and 64 frames, on held-out episodes.
 
 A world foresees where the camera and the senses will be before it denoises anything, and where it looks is the address
-under which memories are found. It sees the last true picture, is told the true actions, or the words for them, and
-foresees chunk by chunk as in a dream, but without pictures of later chunks. Beside it stand two who know no actions:
-one stands still, one goes on as before.
+under which memories are found. It is told the true actions, or the words for them, and foresees chunk by chunk as in a
+dream; beside it stand two who know no actions: one stands still, one goes on as before.
 """
 
 import json
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from sfvgen_planner.data import Dataset
 from sfvgen_planner.data.atomic import write_bytes
-from sfvgen_planner.data.episode_file import read_frames, read_track
+from sfvgen_planner.data.episode_file import read_track
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.metrics.statistics import Interval, mean_interval
@@ -76,10 +75,10 @@ def drifts(world: WorldModel, dataset: Dataset, frames: int, each: int) -> dict[
     facts = Facts.of_window(window, world.encoder.layout, str(card["task"]), camera_of(card))
     everywhere = torch.ones(facts.rows, dtype=torch.bool)
     known, new = facts[:past].withhold(actions=everywhere, texts=everywhere), facts[past:]
-    last, picture = known.poses[:, -1:], world.codec.encode(pictures(dataset, window, whose, past - 1))
+    last = known.poses[:, -1:]
     arms = {
-        "told actions": foreseen(world, known, new.withhold(texts=everywhere), picture),
-        "told words": foreseen(world, known, new.withhold(actions=everywhere), picture),
+        "told actions": foreseen(world, known, new.withhold(texts=everywhere)),
+        "told words": foreseen(world, known, new.withhold(actions=everywhere)),
         "stands still": last.expand_as(new.poses),
         "goes on": going_on(known.poses, frames),
     }
@@ -108,22 +107,12 @@ def windows_of(dataset: Dataset, length: int, each: int) -> tuple[Window, Ints] 
     return Window(nothing, np.stack(tracks), np.stack(acted), spoken, np.array(starts)), np.array(whose)
 
 
-def pictures(dataset: Dataset, window: Window, whose: Ints, frame: int) -> Tensor:
-    """uint8 [B, h, w, 3]: one frame of each window."""
-    shown = np.empty((len(whose), 1, *dataset.description.picture, 3), np.uint8)
-    for out, number, start in zip(shown, whose, window.start, strict=True):
-        read_frames(dataset.path(int(number)), int(start) + frame, out)
-    return torch.from_numpy(shown[:, 0])
-
-
 @torch.no_grad()
-def foreseen(world: WorldModel, known: Facts, new: Facts, picture: Tensor | None) -> Tensor:
-    """Poses [R, T, P] chunk by chunk, each from the last frames before it; `picture` [R, C, h, w] is the last of them,
-    and nobody sees what follows."""
+def foreseen(world: WorldModel, known: Facts, new: Facts) -> Tensor:
+    """Poses [R, T, P] chunk by chunk, each from the last frames before it: those of a dream."""
     poses = []
     for start in range(0, new.frames, FRAMES_PER_CHUNK):
-        facts = foresee(world.encoder, world.pose_head, known, new[start : start + FRAMES_PER_CHUNK], picture)
-        picture = None
+        facts = foresee(world.encoder, world.pose_head, known, new[start : start + FRAMES_PER_CHUNK])
         known = Facts.join(known, facts)[-world.config.past :]
         poses.append(facts.poses)
     return torch.cat(poses, 1)

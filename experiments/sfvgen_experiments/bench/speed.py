@@ -101,7 +101,7 @@ def as_in_the_paper(world: WorldModel, guidance: float = 1.0) -> Imagined:
 
     @torch.no_grad()
     def imagined(past: Tensor, known: Facts, new: Facts, seeds: Tensor) -> Tensor:
-        facts = foresee(world.encoder, world.pose_head, known, new, past[:, -1])
+        facts = foresee(world.encoder, world.pose_head, known, new)
         everywhere = torch.ones_like(facts.named)
         untold = facts.withhold(actions=everywhere, texts=everywhere)
         seen, process = world.conditions(known), world.config.process

@@ -124,7 +124,7 @@ def dream(
     for first in range(0, rest.frames, FRAMES_PER_CHUNK):
         new = rest[first : first + FRAMES_PER_CHUNK]
         if foreseen:
-            new = foresee(world.encoder, world.pose_head, known[-world.config.past :], new, latents[:, -1])
+            new = foresee(world.encoder, world.pose_head, known[-world.config.past :], new)
         index = chosen(world, choice, known.poses, new.poses, seen, course.length)
         past, told = picked(latents, index), picked_facts(known, index)
         made = world.dream(past, told, new, torch.arange(rows), sampler, factors, seen + first, foreseen=False)
