@@ -131,7 +131,7 @@ def _players(
 ) -> Iterator[Player]:
     """Makes every agent once before anything is played: what cannot be loaded should be known at once."""
     places = _listed(config.where)
-    dreamt = {"world": _world_digest(config.world), "steps": config.steps} if DREAM in places else {}
+    dreamt = {"world": world_digest(config.world), "steps": config.steps} if DREAM in places else {}
     first: dict[str, EpisodeSpec] = {}
     for (task, _), part in lists.items():
         first.setdefault(task, part[0])
@@ -179,7 +179,7 @@ def _settings(config: Eval, tasks: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _world_digest(folder: str | None) -> str:
+def world_digest(folder: str | None) -> str:
     """Of the weights dreams are dreamt with."""
     from sfvgen_planner.world.model import SHIPPED
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from sfvgen_agents.sb3 import Sb3VecEnv
 from sfvgen_envs import TASKS
 from sfvgen_envs.scene import Length
+from sfvgen_experiments.evaluate import world_digest
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption, MissingExtra, UnknownName, closest
 from sfvgen_planner.metrics.statistics import mean_interval, success_interval
@@ -74,10 +75,17 @@ def main(config: Rl) -> dict[str, Any]:
     with tqdm(total=config.steps, unit="step", disable=None) as bar:
         model.learn(config.steps, callback=CallbackList([Bar(bar), *judged]))
     model.save(folder / POLICY)
-    result = {"config": asdict(config), "steps": int(model.num_timesteps), **outcome(model, config)}
+    result = {**identity(config), "steps": int(model.num_timesteps), **outcome(model, config)}
     write_bytes(folder / "rl.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     print(told(result, folder))
     return result
+
+
+def identity(config: Rl) -> dict[str, Any]:
+    """All that decides a run, in JSON values: its options, and the world where one is needed."""
+    needed = config.where == "dream" or "goal" in config.observe
+    options = json.loads(json.dumps(asdict(config)))
+    return {"config": options, "world": world_digest(config.world) if needed else None}
 
 
 def training_rows(config: Rl) -> gym.vector.VectorEnv[Any, Any, Any]:

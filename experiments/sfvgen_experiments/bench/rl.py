@@ -7,12 +7,11 @@ episodes of the true task, beside chance. A run that is finished is not begun ag
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from sfvgen_envs.scene import Length
-from sfvgen_experiments.rl import Rl
+from sfvgen_experiments.rl import Rl, identity
 from sfvgen_experiments.rl import main as train
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
@@ -78,12 +77,12 @@ def main(
 
 
 def finished(asked: Rl) -> dict[str, Any] | None:
-    """What a run with just these options found, where there was one."""
+    """What a run with just these options, in the same world, found, where there was one."""
     file = Path(asked.out) / "rl.json"
     if not file.is_file():
         return None
     there: dict[str, Any] = json.loads(file.read_text())
-    if there["config"] != json.loads(json.dumps(asdict(asked))):
+    if any(there.get(key) != value for key, value in identity(asked).items()):
         return None
     print("finished before")
     return there
