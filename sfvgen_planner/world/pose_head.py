@@ -118,7 +118,8 @@ class PoseHead(nn.Module):
         the last pose is unknown, the answer means nothing: see `foresee`.
         """
         candidates = self._check(past, before, happens)
-        body, state = past.embodiment, self.first.expand(past.rows, -1)
+        # Not a view: that would ask for gradients where nobody wants any.
+        body, state = past.embodiment, before.new_zeros(past.rows, 1) + self.first
         known = past.poses_known
         poses = stilled(past.poses, known)
         step, seen = before.new_zeros(past.rows, 6), before.new_zeros(past.rows, 1)
