@@ -16,6 +16,7 @@ from sfvgen_planner.types import Context, Imagine, Plan, Rollout, Window
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
+from sfvgen_planner.world.wanting import posture_of, wanted
 
 Rows = NDArray[np.bool_]
 EARLIER = 16
@@ -135,12 +136,9 @@ class LearnedMind:
     @torch.no_grad()
     def apart(self, rollout: Rollout, images: Any) -> torch.Tensor:
         """[B, N, T]: how far the body is, frame by frame, from its posture in pictures uint8 [B, h, w, 3]."""
-        number = self.layout.index(self.body)
-        latents = self.goal_latents(images)[:, None]
-        wanted = self.world.posture(latents, torch.full((len(latents),), number, device=latents.device))
-        here = self.world.pose_head.senses(torch.as_tensor(rollout.poses).to(latents), number)
-        gaps: torch.Tensor = wanted.apart(here)
-        return gaps
+        asked = wanted(self.world, self.body, torch.as_tensor(images))
+        poses = torch.as_tensor(rollout.poses).to(asked)
+        return posture_of(asked).apart(self.world.pose_head.senses(poses, self.layout.index(self.body)))
 
     def _remembering(self, memory: Memory) -> WorldModel:
         """The world with this memory in its weights; made once for all plans until something else is remembered."""

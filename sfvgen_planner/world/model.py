@@ -201,8 +201,7 @@ class WorldModel(nn.Module):
         With `camera` None nobody knows where it looks, as in imported data.
         `seeds` int64 [B] key the noise of each episode; its candidates share them (common random numbers).
         """
-        chosen = sampler or SamplerConfig(steps=1)
-        layout = self.encoder.layout
+        chosen, layout = sampler or SamplerConfig(steps=1), self.encoder.layout
 
         def imagine(context: Context, actions: Actions) -> Rollout:
             device = next(self.parameters()).device
@@ -217,7 +216,6 @@ class WorldModel(nn.Module):
             dreamt = self.dream(
                 self.codec.encode(frames), known, new, keys.to(device).repeat_interleave(candidates), chosen, memory
             )
-
             seen = Detail.of(self.codec, frames[:, -1]).repeat(candidates) if pixels else None
 
             def parted(value: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.posture import Posture
 
 
 @torch.no_grad()
@@ -30,8 +31,13 @@ def missing(world: WorldModel, body: str, asked: Tensor, poses: Tensor) -> Tenso
 
 def apart(world: WorldModel, body: str, asked: Tensor, poses: Tensor) -> Tensor:
     """[R]: the same as a distance, in which a sense counts as much as it was read surely."""
-    sure = asked[:, 1].square().reciprocal()
-    return (sure * missing(world, body, asked, poses).square()).sum(-1).div(sure.sum(-1)).sqrt()
+    senses = world.pose_head.senses(poses.to(asked), world.encoder.layout.index(body))
+    return posture_of(asked).apart(senses) / asked[:, 1].square().reciprocal().mean(-1).sqrt()
+
+
+def posture_of(asked: Tensor) -> Posture:
+    """What is asked [R, 2, S], of one frame."""
+    return Posture(asked[:, :1], asked[:, 1:])
 
 
 class GoalSense:
