@@ -21,7 +21,7 @@ from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.stepping import Chunk, Piece
 
-VERSION = 1
+VERSION = 2
 ROWS = ("latents", "length", "seeds", "elapsed", "chunks", "over")
 Tensors = dict[str, Tensor]
 
