@@ -9,7 +9,8 @@ import pytest
 from gymnasium import spaces
 
 from sfvgen_agents.agent import Agent
-from sfvgen_agents.behaviours import MixedAgent, PhraseAgent, RandomAgent
+from sfvgen_agents.behaviours import MixedAgent, PhraseAgent, RandomAgent, WanderAgent
+from sfvgen_envs import arm
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.types import FRAMES_PER_CHUNK
 
@@ -58,6 +59,39 @@ def test_noise_moves_a_robot_further_than_white_noise_does() -> None:
         white.append(travelled(lambda rng=rng: np.clip(0.6 * rng.standard_normal(4), -1, 1)))
     env.close()
     assert np.mean(coloured) > 1.5 * np.mean(white)
+
+
+def tips(agent: Agent, seed: int, steps: int = 60) -> np.ndarray[Any, Any]:
+    """[T, 3] where the fingertips of Reach are."""
+    env = gym.make("sfvgen_envs:sfvgen/Reach-v0", length="long", size=16, disable_env_checker=True)
+    observation, info = env.reset(seed=seed)
+    agent.reset(observation, info)
+    found = [observation["pose"][7:10]]
+    for _ in range(steps):
+        observation, *_ = env.step(agent.act(observation, info))
+        found.append(observation["pose"][7:10])
+    env.close()
+    return np.stack(found).astype(float)
+
+
+def test_who_wanders_is_swift_and_keeps_within_reach() -> None:
+    """Without swift ways to nowhere a world takes swiftness for success."""
+    wander, noise = WanderAgent(arm.LOW, arm.HIGH, arm.STEP, seed=1), RandomAgent(BOX, seed=1)
+    ways = [np.stack([tips(agent, seed) for seed in range(3)]) for agent in (wander, noise)]
+    swift, slow = (np.quantile(np.linalg.norm(np.diff(way, axis=1), axis=-1), 0.75) for way in ways)
+    assert swift > 1.15 * slow, (swift, slow)
+    assert (ways[0] > arm.LOW - 0.01).all()
+    assert (ways[0] < arm.HIGH + 0.01).all()
+    assert (np.ptp(ways[0], axis=(0, 1)) > 0.5 * (arm.HIGH - arm.LOW)).all()
+
+
+def test_who_wanders_does_not_care_what_is_there() -> None:
+    """It sees its own fingertips alone: other scenes, the same way."""
+    first, again, other = (
+        tips(WanderAgent(arm.LOW, arm.HIGH, arm.STEP, seed=s), k) for s, k in ((1, 0), (1, 5), (2, 0))
+    )
+    np.testing.assert_allclose(first, again, atol=1e-4)
+    assert np.abs(first - other).max() > 0.05
 
 
 def test_discrete_actions_are_held_for_a_while() -> None:

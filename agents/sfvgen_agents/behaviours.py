@@ -1,4 +1,4 @@
-"""Ways to act while episodes are recorded: noise that moves a body, phrases at random, and stretches of each."""
+"""Ways to act while episodes are recorded: noise, a hand on its way to nowhere, phrases, and stretches of each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from sfvgen_agents.agent import Agent, shown
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.types import FRAMES_PER_CHUNK, POSE_CAMERA
 
 
 class RandomAgent:
@@ -50,6 +51,41 @@ class RandomAgent:
         low, high = self.space.low.astype(float), self.space.high.astype(float)
         action = (low + high) / 2 + self.reach * (high - low) / 2 * self._noise
         return np.clip(action, low, high).astype(self.space.dtype)
+
+
+class WanderAgent:
+    """An arm that goes from place to place, whatever is there, at a pace drawn for each; sometimes it rests.
+
+    An expert moves swiftly and earns, noise does neither: who learned from these two alone takes swiftness for success.
+    """
+
+    def __init__(self, low: NDArray[np.float64], high: NDArray[np.float64], step: float, *, seed: int = 0) -> None:
+        """Fingertips stay between `low` and `high` [3], metres; a full action moves them by `step`."""
+        self.low, self.high, self.step = low, high, step
+        self.seed(seed)
+
+    def seed(self, seed: int) -> None:
+        """Makes its choices start afresh."""
+        self.rng = np.random.default_rng(seed)
+
+    def reset(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+        """The first step chooses a place."""
+        self._left = 0
+
+    def act(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> NDArray[np.float32]:
+        """The next step of the way."""
+        tip = np.asarray(observation["pose"][POSE_CAMERA : POSE_CAMERA + 3], np.float64)
+        if self._left == 0 or np.linalg.norm(self._place - tip) < self.step / 2:
+            self._choose(tip)
+        self._left -= 1
+        way = (self._place - tip) / self.step * self._pace
+        return np.append(np.clip(way, -1, 1), self._grip).astype(np.float32)
+
+    def _choose(self, tip: NDArray[np.float64]) -> None:
+        rests = self.rng.random() < 0.3
+        self._place = tip if rests else self.rng.uniform(self.low, self.high)
+        self._left = int(self.rng.integers(2, 2 * FRAMES_PER_CHUNK))
+        self._pace, self._grip = self.rng.uniform(0.4, 1.5), self.rng.uniform(-1, 1)
 
 
 class PhraseAgent:

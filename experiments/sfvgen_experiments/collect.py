@@ -11,17 +11,19 @@ from tqdm import tqdm
 
 import sfvgen_envs
 from sfvgen_agents.agent import Agent, shown
-from sfvgen_agents.behaviours import MixedAgent, PhraseAgent, RandomAgent
+from sfvgen_agents.behaviours import MixedAgent, PhraseAgent, RandomAgent, WanderAgent
 from sfvgen_agents.loading import NAMES, load_agent
+from sfvgen_envs import arm
 from sfvgen_envs.language import Namer
 from sfvgen_envs.scene import Length, Split
+from sfvgen_envs.table import ArmTask
 from sfvgen_envs.task import Task
 from sfvgen_experiments.collecting import Progress, Record, collect
 from sfvgen_planner.data import Dataset, Description, VectorActions, record_episode
 from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.types import Episode
 
-BEHAVIOURS = ("random", "phrases", "mixed")
+BEHAVIOURS = ("random", "phrases", "mixed", "wander")
 """Ways to act that exist for recording; besides, every agent that can be evaluated."""
 
 
@@ -158,6 +160,10 @@ def make_agent(behaviour: str, name: str, task: Task[Any, Any], seed: int) -> Ag
         return noise
     if behaviour == "phrases":
         return talker
+    if behaviour == "wander":
+        if not isinstance(task, ArmTask):
+            raise BadOption(f"behaviour=wander in {name}", "a task of the arm", "Use random or phrases here.")
+        return WanderAgent(arm.LOW, arm.HIGH, arm.STEP, seed=seed)
     if behaviour == "mixed":
         return MixedAgent(load_agent("expert", name, seed, task.action_space), (noise, talker), seed=seed)
     known = tuple(dict.fromkeys((*NAMES, *BEHAVIOURS)))
