@@ -65,7 +65,7 @@ def fitted() -> OutcomeHead:
             pictures, place, torch.rand(50, 2, 2, generator=torch.Generator().manual_seed(step % 8)) * 2 - 1
         )
         optimiser.zero_grad()
-        one.loss(seen, rewards, never, never).backward()
+        one.loss(seen, rewards, never, never, torch.ones(50)).backward()
         optimiser.step()
     return one
 
@@ -79,11 +79,25 @@ def test_rewards_are_told_and_judged_in_the_bodys_own_unit() -> None:
     nothing = torch.zeros(3, 2, dtype=torch.bool)
     usual = one.logits(seen)[..., 0].detach()
     for off in (0.0, 0.5, 3.0):
-        whole = one.loss(seen, (usual + off) * unit, nothing, nothing)
+        whole = one.loss(seen, (usual + off) * unit, nothing, nothing, torch.ones(3))
         huber = min(off, 1) ** 2 / 2 + max(off - 1, 0)
-        unusual = surprise(one.logits(seen)[..., 3:], torch.full((3, 2), off))
+        unusual = surprise(one.logits(seen)[..., 3:], torch.full((3, 2), off)).mean()
         quiet = F.softplus(one.logits(seen)[..., 1:3]).sum(-1).mean()
         torch.testing.assert_close(whole, huber + UNUSUAL * unusual + quiet, rtol=1e-4, atol=1e-4)
+
+
+def test_a_row_that_counts_twice_counts_as_two() -> None:
+    one, seen, never = head(), evidence(), torch.zeros(3, 2, dtype=torch.bool)
+    rewards = torch.randn(3, 2)
+    each = [
+        one.loss(Evidence(**{k: v[[row]] if isinstance(v, Tensor) else v for k, v in vars(seen).items()}),
+                 rewards[[row]], never[[row]], never[[row]], torch.ones(1))
+        for row in range(3)
+    ]  # fmt: skip
+    weight = torch.tensor([2.0, 0.0, 1.0])
+    torch.testing.assert_close(
+        one.loss(seen, rewards, never, never, weight), (2 * each[0] + each[2]) / 3, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_unit_once_known_stays() -> None:
@@ -229,7 +243,7 @@ def test_a_rare_crash_is_expected_as_often_as_it_happens() -> None:
     falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, total_iters=500)
     for _ in range(500):
         optimiser.zero_grad()
-        one.loss(seen, rewards, ~crash, crash).backward()
+        one.loss(seen, rewards, ~crash, crash, torch.ones(rows)).backward()
         optimiser.step()
         falling.step()
     told = one(seen).reward.detach()

@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from world_fakes import tiny_world, toy_episode, toy_set
 
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.learning.latents import LatentSet
+from sfvgen_planner.learning.latents import LatentSet, LatentWindow
 from sfvgen_planner.learning.run import Run, RunConfig, Step
 from sfvgen_planner.learning.slow import STILL, SlowLoss, begin_heads, train_world
-from sfvgen_planner.learning.slow_batches import Batch, Learn, SlowConfig, draw_batch, frames_of
+from sfvgen_planner.learning.slow_batches import Batch, Learn, SlowConfig, draw_batch, drawn, frames_of
 from sfvgen_planner.world.model import WorldModel
 
 CONFIG = SlowConfig(batch=4, worn=0.0, ended=0.25)
@@ -110,11 +110,46 @@ def test_a_share_of_what_was_lived_ends_its_episode(sets: list[LatentSet]) -> No
     assert min(ends) >= CONFIG.lived * CONFIG.ended
     assert all(batch.lived.terminated[:, :-1].sum() == 0 for batch in batches(sets, 20))
     none = replace(CONFIG, ended=0.0)
-    drawn = [draw_batch(sets, tiny_world().encoder.layout, none, (0, step, 0)) for step in range(20)]
-    assert np.mean([float(batch.lived.terminated[:, -1].sum()) for batch in drawn]) < np.mean(ends)
+    drawn_plainly = [draw_batch(sets, tiny_world().encoder.layout, none, (0, step, 0)) for step in range(20)]
+    assert np.mean([float(batch.lived.terminated[:, -1].sum()) for batch in drawn_plainly]) < np.mean(ends)
+    assert all((batch.lived.weight == 1).all() for batch in drawn_plainly)
     alone = replace(CONFIG, learn="heads")
     dreamt = [draw_batch(sets, tiny_world().encoder.layout, alone, (0, step, 0)) for step in range(20)]
     assert min(float(batch.terminated[:, -1].sum()) for batch in dreamt) >= CONFIG.batch * CONFIG.ended
+
+
+def test_what_is_drawn_often_counts_as_often_as_it_happens(sets: list[LatentSet], tmp_path: Path) -> None:
+    """Who meets more ends than there are fears everything: a weighted mean is the mean over all windows there are."""
+    endless = LatentSet(toy_set(tmp_path / "toy" / "square-v0", steps=20), tiny_world().codec, tmp_path / "latents")
+    for episode in endless.episodes[1:]:
+        episode["terminated"][:] = False
+    never = LatentSet(toy_set(tmp_path / "else" / "square-v0"), tiny_world().codec, tmp_path / "latents")
+    for episode in never.episodes:
+        episode["terminated"][:] = False
+    several, length = [sets[0], endless, never], 9
+
+    def told(window: LatentWindow) -> np.ndarray:
+        """Of each: an end is worth 5, anything else its actions."""
+        return np.where(window.terminated[:, -1].numpy(), 5.0, window.window.actions.sum((1, 2)))
+
+    everything = [
+        [(number, first) for number, many in enumerate(one.windows(length)) for first in range(many)] for one in several
+    ]
+    exact = np.mean([told(one.read(places, length)).mean() for one, places in zip(several, everything, strict=True)])
+    parts, weight = drawn(several, 40_000, length, np.random.default_rng(0), ended=0.3)
+    values = np.concatenate([told(part) for part in parts])
+    weighted = values * weight.numpy()
+    spread = weighted.std() / np.sqrt(len(weighted))
+    assert weighted.mean() == pytest.approx(exact, abs=4 * spread)
+    assert abs(values.mean() - exact) > 12 * spread, "without weights it is another mean"
+    assert float(weight.mean()) == pytest.approx(1, abs=0.01)
+
+
+def test_where_nothing_ends_no_end_is_drawn(sets: list[LatentSet]) -> None:
+    with pytest.raises(BadOption, match="ends after 99 frames"):
+        sets[0].ends(np.random.default_rng(0), 2, 99)
+    assert sets[0].ending(9) == pytest.approx(1 / 23)
+    assert sets[0].ending(99) == 0
 
 
 def test_frames_dreamt_one_by_one_follow_all_that_were_made_of_their_chunk() -> None:
@@ -267,6 +302,8 @@ def test_bad_settings_are_refused(sets: list[LatentSet], tmp_path: Path) -> None
         SlowConfig(learn="nothing")  # type: ignore[arg-type]
     with pytest.raises(BadOption, match="shares"):
         SlowConfig(whole=0.8, single=0.3)
+    with pytest.raises(BadOption, match=r"ended=1\.0"):
+        SlowConfig(ended=1.0)
     with pytest.raises(BadOption, match="as long"):
         sets[0].sample(np.random.default_rng(0), 2, 99)
     short = LatentSet(toy_set(tmp_path / "toy" / "square-v0", steps=8), tiny_world().codec, tmp_path / "latents")

@@ -83,12 +83,20 @@ class LatentSet:
         return self.read([self._locate(ends, int(i)) for i in rng.integers(ends[-1], size=count)], length)
 
     def ends(self, rng: np.random.Generator, count: int, length: int) -> LatentWindow:
-        """The last windows of `count` episodes: what ends an episode happens once in it."""
-        long = np.flatnonzero(self.windows(length))
-        if len(long) == 0:
-            raise BadOption(f"windows of {length} frames", "an episode as long", "Record longer episodes.")
-        chosen = (int(number) for number in rng.choice(long, count))
+        """The last windows of `count` episodes that came to an end, each as likely as any other."""
+        over = np.flatnonzero(self._over(length))
+        if len(over) == 0:
+            raise BadOption(f"ends after {length} frames", "an episode as long that came to an end", "Record some.")
+        chosen = (int(number) for number in rng.choice(over, count))
         return self.read([(number, len(self.episodes[number]["latents"]) - length) for number in chosen], length)
+
+    def ending(self, length: int) -> float:
+        """The share of windows that end their episode."""
+        return float(self._over(length).sum() / max(self.windows(length).sum(), 1))
+
+    def _over(self, length: int) -> NDArray[np.bool_]:
+        """[episodes] which are as long and came to an end."""
+        return (self.windows(length) > 0) & np.array([bool(one["terminated"][-1]) for one in self.episodes])
 
     def listed(self, count: int, length: int) -> LatentWindow:
         """The same `count` windows every time, spread evenly over the set."""

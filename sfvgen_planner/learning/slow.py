@@ -94,7 +94,7 @@ class SlowLoss(nn.Module):
         before, known = noisy[:, past - 1 : past], batch.facts[past - 1 : past]
         seen = Evidence.of(world.pose_head, before, known, clean, batch.facts[past:], features, frame)
         outcomes = (batch.rewards[:, past:], batch.success[:, past:], batch.terminated[:, past:])
-        return {**parts, "outcome": world.outcome.loss(seen, *outcomes)}
+        return {**parts, "outcome": world.outcome.loss(seen, *outcomes, batch.weight)}
 
     def _outcomes(self, lived: Lived) -> Tensor:
         """Read off true pictures and senses alone: many more than can be dreamt in a step."""
@@ -103,7 +103,7 @@ class SlowLoss(nn.Module):
         before, clean = lived.latents[:, :1], lived.latents[:, 1:]
         seen = Evidence.of(self.world.pose_head, before, lived.facts[:1], clean, lived.facts[1:], *blank)
         seen = replace(seen, seen=1 + frames)
-        return self.world.outcome.loss(seen, lived.rewards, lived.success, lived.terminated)
+        return self.world.outcome.loss(seen, lived.rewards, lived.success, lived.terminated, lived.weight)
 
     def _postures(self, stances: Lived) -> Tensor:
         """Read off true pictures, where the body has such senses and somebody knows them."""

@@ -49,9 +49,9 @@ class SlowConfig:
     """windows that the pose head learns from: with 2 long ones it never heard actions"""
     lived: int = 16
     """chunks that the outcome head learns from without a dream"""
-    ended: float = 0.03
-    """share of these that end their episode: a crash or a success is one frame in hundreds, and what a plan is about,
-    but who meets more of them than there are fears everything; where heads learn alone, also of what is dreamt"""
+    ended: float = 0.25
+    """share of these that end their episode, where heads learn alone also of what is dreamt: a crash or a success is
+    one frame in hundreds, and what a plan is about. Each counts as little as it is rare, or a planner would fear all"""
     stances: int = 32
     """single frames that the posture head learns from"""
     learn: Learn = "all"
@@ -65,8 +65,8 @@ class SlowConfig:
             raise BadOption(f"{self}", "a batch, a past, and shares that sum to at most 1", "See SlowConfig.")
         if self.learn not in get_args(Learn):
             raise BadOption(f"learn={self.learn}", f"one of {get_args(Learn)}", "See SlowConfig.")
-        if not 0 <= self.ended <= 1:
-            raise BadOption(f"ended={self.ended}", "a share, 0 to 1", "See SlowConfig.")
+        if not 0 <= self.ended < 1:
+            raise BadOption(f"ended={self.ended}", "a share, from 0 to below 1", "See SlowConfig.")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class Lived:
     """float [R, T], as are success and terminated, bool"""
     success: Tensor
     terminated: Tensor
+    weight: Tensor
+    """float [R]: by how much a row counts"""
 
     def to(self, device: torch.device | str) -> "Lived":
         """The same elsewhere."""
@@ -101,6 +103,8 @@ class Batch:
     success: Tensor
     terminated: Tensor
     """bool [R, T]"""
+    weight: Tensor
+    """float [R]: by how much a row's outcomes count"""
     past: int
     level: Tensor
     """float [R, T]; 0 in the past"""
@@ -133,7 +137,8 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
     rng = np.random.default_rng(list(key))
     draw = torch.Generator().manual_seed(int(rng.integers(2**63)))
     past, new = frames_of(config, rng)
-    windows = _drawn(sets, config.batch, past + new, rng, config.ended if config.learn == "heads" else 0.0)
+    ended = config.ended if config.learn == "heads" else 0.0
+    windows, weight = drawn(sets, config.batch, past + new, rng, ended)
     truth = Facts.stack([Facts.of_window(w.window, layout, w.body, w.camera) for w in windows])
     latents = torch.cat([w.latents for w in windows])
     rows, frames = latents.shape[:2]
@@ -153,14 +158,15 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         torch.cat([window.rewards for window in windows]),
         torch.cat([window.success for window in windows]),
         torch.cat([window.terminated for window in windows]),
+        weight,
         past,
         level,
         noise,
         disturbance,
         wear,
         drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
-        _lived(_drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng, config.ended), layout),
-        _lived(_drawn(sets, config.stances, 1, rng), layout),
+        _lived(*drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng, config.ended), layout),
+        _lived(*drawn(sets, config.stances, 1, rng), layout),
     )
 
 
@@ -175,27 +181,44 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
         least = config.past + FRAMES_PER_CHUNK
         raise BadOption(f"no episode of {least} frames", "a past and a chunk at least", "Record longer episodes.")
     chunks = int(rng.choice(possible))
-    parts = _drawn(fitting[chunks], config.ways, config.past + FRAMES_PER_CHUNK * chunks, rng)
+    parts, _ = drawn(fitting[chunks], config.ways, config.past + FRAMES_PER_CHUNK * chunks, rng)
     return Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
 
 
-def _lived(parts: Sequence[LatentWindow], layout: Layout) -> Lived:
+def _lived(parts: Sequence[LatentWindow], weight: Tensor, layout: Layout) -> Lived:
     return Lived(
         torch.cat([part.latents for part in parts]),
         Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts]),
         torch.cat([part.rewards[:, 1:] for part in parts]),
         torch.cat([part.success[:, 1:] for part in parts]),
         torch.cat([part.terminated[:, 1:] for part in parts]),
+        weight,
     )
 
 
-def _drawn(
+def drawn(
     sets: Sequence[LatentSet], count: int, length: int, rng: np.random.Generator, ended: float = 0.0
-) -> list[LatentWindow]:
-    """Windows of sets that count alike; a share of them ends its episode."""
-    last = round(count * ended)
-    anywhere = [one.sample(rng, n, length) for one, n in _shared(sets, count - last, rng)]
-    return anywhere + [one.ends(rng, n, length) for one, n in _shared(sets, last, rng)]
+) -> tuple[list[LatentWindow], Tensor]:
+    """Windows of sets that count alike; a share of them ends its episode, where episodes of its set do. And weights
+    [count], in whose mean each window of a set counts as if it had been drawn from anywhere."""
+    last = int(count * ended)
+    parts, weights = [], []
+    for rare, many in ((False, count - last), (True, last)):
+        for one, n in _shared(sets, many, rng):
+            ending = one.ending(length) if last else 0.0
+            part = one.ends(rng, n, length) if rare and ending else one.sample(rng, n, length)
+            parts.append(part)
+            weights.append(_as_rare(part.terminated[:, -1], ending, last / count))
+    return parts, torch.cat(weights)
+
+
+def _as_rare(ends: Tensor, ending: float, ended: float) -> Tensor:
+    """[B]: how often windows are met, against how often they are drawn. A share `ending` of all windows are ends, bool
+    [B], and `ended` of what is drawn is drawn from those alone."""
+    if not ending:
+        return torch.ones(len(ends))
+    often = ending / (ended + (1 - ended) * ending)
+    return torch.where(ends, often, 1 / (1 - ended))
 
 
 def _shared(sets: Sequence[LatentSet], count: int, rng: np.random.Generator) -> list[tuple[LatentSet, int]]:

@@ -27,14 +27,14 @@ def mean_of(logits: Tensor) -> Tensor:
 
 
 def surprise(logits: Tensor, numbers: Tensor) -> Tensor:
-    """Scalar: cross-entropy of numbers [...], each shared by the two that it lies between so that their mean is it."""
+    """[...]: cross-entropy of numbers [...], each shared by the two that it lies between so that their mean is it."""
     spread = _spread(logits)
     steps = (torch.asinh(numbers * FINE).clamp(-WIDEST, WIDEST) + WIDEST) / (2 * WIDEST) * (COUNT - 1)
     below = steps.floor().clamp(max=COUNT - 2).long()
     low, high = spread[below].sinh(), spread[below + 1].sinh()
     share = ((numbers * FINE - low) / (high - low)).clamp(0, 1)
     chances = F.one_hot(below, COUNT) * (1 - share)[..., None] + F.one_hot(below + 1, COUNT) * share[..., None]
-    return -(chances * logits.log_softmax(-1)).sum(-1).mean()
+    return -(chances * logits.log_softmax(-1)).sum(-1)
 
 
 def _spread(like: Tensor) -> Tensor:

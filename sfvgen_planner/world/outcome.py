@@ -4,6 +4,7 @@ A reward is earned between two frames, so the head sees where things were and wh
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -116,17 +117,19 @@ class OutcomeHead(nn.Module):
         reward = usual + mean_of(logits[..., 3:])
         return Judged(reward * self._unit(seen.embodiment), success.sigmoid(), terminated.sigmoid())
 
-    def loss(self, seen: Evidence, rewards: Tensor, success: Tensor, terminated: Tensor) -> Tensor:
-        """Scalar, of outcomes [R, T]: Huber's error of the reward in its unit, in which a rare bonus does not shout;
-        the chances of what that leaves out, a crash in a hundred steps; and two cross-entropies."""
-        logits, binary = self.logits(seen), F.binary_cross_entropy_with_logits
+    def loss(self, seen: Evidence, rewards: Tensor, success: Tensor, terminated: Tensor, weight: Tensor) -> Tensor:
+        """Scalar, of outcomes [R, T] whose rows count by weight [R]: Huber's error of the reward in its unit, in which
+        a rare bonus does not shout; the chances of what that leaves out, a crash in a hundred steps; and two
+        cross-entropies."""
+        logits, binary = self.logits(seen), partial(F.binary_cross_entropy_with_logits, reduction="none")
         rewards = rewards / self._unit(seen.embodiment)
-        return (
-            F.smooth_l1_loss(logits[..., 0], rewards)
+        each = (
+            F.smooth_l1_loss(logits[..., 0], rewards, reduction="none")
             + UNUSUAL * surprise(logits[..., 3:], rewards - logits[..., 0].detach())
             + binary(logits[..., 1], success.to(logits.dtype))
             + binary(logits[..., 2], terminated.to(logits.dtype))
         )
+        return (each * weight[:, None]).mean()
 
     def _unit(self, embodiment: Tensor) -> Tensor:
         """[R, 1]"""
