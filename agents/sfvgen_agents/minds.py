@@ -97,9 +97,9 @@ class LearnedMind:
         self._earlier = [*self._earlier, seen][-EARLIER:]
 
     def imagine(self, steps: int) -> Imagine:
-        """One episode's memory is merged into the weights, several are factors beside them."""
+        """One episode's memory is merged into the weights, where they can hold it; several are factors beside them."""
         world, factors = self.world, None
-        if self.memory is not None and self.memory.rows == 1:
+        if self.memory is not None and self.memory.rows == 1 and self.memory.config.operator == "lowrank":
             world = self._remembering(self.memory)
         elif self.memory is not None:
             factors = self.memory.factors

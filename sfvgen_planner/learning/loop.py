@@ -231,7 +231,8 @@ class SlowFast(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):  # a direction in half precision means nothing
             conditions = self.world.conditions(facts)
         noisy = process.noised(latents, episodes.noise, episodes.level)
-        answer = self.world.denoiser(noisy, episodes.level, conditions, low_rank(weights, "lesson"))
+        factors = low_rank(weights, "lesson", self.config.memory.operator)
+        answer = self.world.denoiser(noisy, episodes.level, conditions, factors)
         target, new = process.target(latents, episodes.noise, episodes.level), episodes.level > 0
         # What is copied teaches nothing about drawing, so the drawing is asked for as well.
         parts = [masked_loss(output.float(), target, new) for output in (answer.output, answer.drawn)]

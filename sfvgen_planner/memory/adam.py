@@ -96,7 +96,8 @@ def step(
     With an anchor, weights first go back towards `start` [1, ...] (decoupled from the gradient, as in AdamW). `pace`
     has a factor of the rate for each tensor by name.
     """
-    length = torch.stack([value.flatten(1).square().sum(1) for value in gradients.values()]).sum(0).sqrt()
+    # In the order of names: what was loaded from files has its tensors in another one, and sums are to be the same.
+    length = torch.stack([gradients[name].flatten(1).square().sum(1) for name in sorted(gradients)]).sum(0).sqrt()
     moving = (rate > 0) & length.isfinite()
     # Without a bound nothing is divided, or gradients through this step would be of 0 times infinity.
     short = torch.where(moving, (clip / (length + 1e-6)).clamp(max=1) if clip < inf else 1.0, 0)

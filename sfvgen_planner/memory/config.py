@@ -1,6 +1,6 @@
 """How a memory is written: a frozen value, with the paper's numbers and ours as presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
@@ -9,6 +9,8 @@ from sfvgen_planner.memory.adam import WAYS
 from sfvgen_planner.world.schedule import DRAWS, Draw
 
 Variant = Literal["full", "original", "global", "frame", "jump", "off"]
+Operator = Literal["lowrank", "hyperzzw"]
+OPERATORS = ("lowrank", "hyperzzw")
 VARIANTS = ("full", "original", "global", "frame", "jump", "off")
 KINDS = {
     "attention": r"blocks\.\d+\.[qkvo]|.*\.attn\d\.to_(q|k|v|out\.0)",
@@ -33,7 +35,11 @@ class MemoryConfig:
     be seen; the others, all told, keep what needs no memory as it was; windows of the whole history"""
     modules: tuple[str, ...] = ("attention", "mlp")
     """kinds of layers, or patterns of whole layer names; each must match something"""
+    operator: Operator = "lowrank"
+    """what a memory does to a layer: "lowrank": adds B A x to its answer; "hyperzzw": multiplies what it is given by a
+    kernel that a coordinate network of two layers, A and B, makes of where each place looks"""
     rank: int = 7
+    """of the factors; of "hyperzzw" the network's hidden width"""
     optimiser: Literal["adam", "muon", "sgd"] = "adam"
     """who takes the steps; see `adam.py`"""
     rate: float = 0.005
@@ -72,7 +78,12 @@ class MemoryConfig:
     """of the A factors, which all episodes share"""
 
     def __post_init__(self) -> None:
-        for name, known in ((self.variant, VARIANTS), (self.levels, DRAWS), (self.optimiser, tuple(WAYS))):
+        for name, known in (
+            (self.variant, VARIANTS),
+            (self.levels, DRAWS),
+            (self.optimiser, tuple(WAYS)),
+            (self.operator, OPERATORS),
+        ):
             if name not in known:
                 raise UnknownName(f"a memory with {name!r}", f"one of {', '.join(known)}", closest(name, known))
         whole = min(self.rank, self.updates, self.draws, len(self.modules)) >= 1 and self.replay >= 0
@@ -80,6 +91,8 @@ class MemoryConfig:
             raise BadOption(
                 f"{self}", "layers, rank, updates, draws and a rate above 0, and anchor * rate up to 1", "See PRESETS."
             )
+        if self.operator != "lowrank" and self.bound < inf:
+            raise BadOption(f"operator={self.operator} with bound={self.bound}", "bound=inf", "B A is no weight there.")
         positive = min(self.clip, self.bound) > 0 and min(self.rise, self.fade, self.beyond) >= 0
         if not (positive and 0 <= self.cool < 1 and 0 < self.strength <= 1):
             raise BadOption(
@@ -132,4 +145,6 @@ RECALL = MemoryConfig(
     rise=inf,
 )
 """What recalled most in the panorama (`sfvgen probe memory`); for causal worlds, and tried in no other world."""
-PRESETS = {"default": DEFAULT, "paper": PAPER, "recall": RECALL}
+HYPERZZW = replace(DEFAULT, operator="hyperzzw", rank=64, bound=inf, strength=1.0)
+"""Another fast memory to compare with: the HyperZ.Z.W operator, written as `DEFAULT` is."""
+PRESETS = {"default": DEFAULT, "paper": PAPER, "recall": RECALL, "hyperzzw": HYPERZZW}

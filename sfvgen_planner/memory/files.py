@@ -1,4 +1,5 @@
-"""A memory as a folder in PEFT's format: plain PEFT reads the factors, and what PEFT wrote is read as a memory.
+"""A memory as a folder in PEFT's format: plain PEFT reads the factors, and what PEFT wrote is read as a memory. (What
+multiplies by kernels, `operator="hyperzzw"`, lies in the same files under a type of its own, which PEFT refuses.)
 
 `adapter_model.safetensors` and `adapter_config.json` are PEFT's; `memory.safetensors` beside them holds moments, age,
 start and config, with which writing goes on as if nothing had happened.
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from sfvgen_planner.errors import BadCheckpoint, BadMemory
 from sfvgen_planner.memory.adam import Trained
-from sfvgen_planner.memory.config import DEFAULT, MemoryConfig
+from sfvgen_planner.memory.config import DEFAULT, HYPERZZW, MemoryConfig, Operator
 from sfvgen_planner.memory.start import check_fits, row_layers, start
 from sfvgen_planner.memory.value import A, B, Memory, digest, low_rank
 from sfvgen_planner.world.model import WorldModel
@@ -26,6 +27,7 @@ from sfvgen_planner.world.model import WorldModel
 VERSION = 1
 WEIGHTS, CONFIG, SIDECAR = "adapter_model.safetensors", "adapter_config.json", "memory.safetensors"
 PREFIX = "base_model.model."
+TYPES: dict[str, Operator] = {"LORA": "lowrank", "HYPERZZW": "hyperzzw"}
 HINT = "Restore the memory from a copy."
 UNKNOWN = (
     "use_dora",
@@ -70,11 +72,14 @@ def load(world: WorldModel, folder: Path | str, config: MemoryConfig | None = No
         raise BadCheckpoint(f"{folder}, which cannot be read ({error})", "a memory's folder", HINT) from error
     factors = factors_of(told, weights, folder)
     if kept is None:
-        return _begun(world, factors, config or DEFAULT)
+        operator = TYPES[told["peft_type"]]
+        return _begun(world, factors, config or (DEFAULT if operator == "lowrank" else HYPERZZW), operator)
     return _continued(world, factors, *kept, folder)
 
 
-def _begun(world: WorldModel, factors: dict[str, Tensor], config: MemoryConfig) -> Memory:
+def _begun(world: WorldModel, factors: dict[str, Tensor], config: MemoryConfig, operator: Operator) -> Memory:
+    if config.operator != operator:
+        raise BadMemory(f"a memory of {operator!r}", f"one of {config.operator!r}", "Give a config of that operator.")
     down = low_rank(factors, "").down
     unknown = sorted(down.keys() - row_layers(world).keys())
     if unknown:
@@ -111,7 +116,7 @@ def _continued(
 def factors_of(told: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
     """What stands in PEFT's two files, by our names, scale and all: [1, r, in, ...] and [1, out, r]."""
     odd = [name for name in UNKNOWN if told.get(name)]
-    if told.get("peft_type") != "LORA" or odd or told.get("bias", "none") != "none":
+    if told.get("peft_type") not in TYPES or odd or told.get("bias", "none") != "none":
         raise BadMemory(f"{folder} of type {told.get('peft_type')!r} with {odd or 'bias'}", "a plain LoRA", "Merge it.")
     found: dict[str, Tensor] = {}
     for name, value in weights.items():
@@ -133,7 +138,7 @@ def factors_of(told: Mapping[str, Any], weights: Mapping[str, Tensor], folder: P
 
 def _peft_config(memory: Memory) -> dict[str, Any]:
     return {
-        "peft_type": "LORA",
+        "peft_type": next(name for name, operator in TYPES.items() if operator == memory.config.operator),
         "r": memory.config.rank,
         "lora_alpha": memory.config.rank,
         "lora_dropout": 0.0,

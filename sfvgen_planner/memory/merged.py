@@ -20,6 +20,8 @@ def merged(world: WorldModel, memory: Memory) -> WorldModel:
     """
     if memory.rows != 1:
         raise BadMemory(f"a memory of {memory.rows} rows", "one to merge", "Take memory[i : i + 1].")
+    if memory.config.operator != "lowrank":
+        raise BadMemory(f"a {memory.config.operator} memory", "one of low rank", "No weights hold it: use its factors.")
     check_fits(world, memory)
     known = row_layers(world)
     own: dict[int, object] = {id(one): one for one in (*world.parameters(), *world.buffers())}

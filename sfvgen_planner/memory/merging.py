@@ -3,6 +3,7 @@
 Where all share their A, that is the weighted sum of their B. A moves while an episode is remembered, though, so two
 memories of one world mostly differ in it: then the sum has up to the sum of their ranks. It is kept exactly, as
 factors stacked to that rank, or, where a rank is asked for, as the nearest product of that rank (Eckart and Young).
+Kernels (`hyperzzw`) are summed exactly in the same way; no product is nearest to theirs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,10 @@ def merge(parts: Sequence[Memory], weights: Sequence[float], rank: int | None = 
     for names, (downs, ups) in layers.items():
         down, up = _summed(downs, ups, share) if shared else _stacked(downs, ups, share)
         if rank is not None and down.shape[1] > rank:
+            if one.config.operator != "lowrank":
+                raise BadMemory(
+                    f"hyperzzw memories to be merged to rank {rank}", f"{down.shape[1]}, or none", "Recall one."
+                )
             short, up = _nearest(down.flatten(2).double(), up, rank)
             down = short.reshape(len(names), rank, *down.shape[2:])
         for name, a, b in zip(names, down.to(downs.dtype), up.to(ups.dtype), strict=True):

@@ -194,7 +194,8 @@ def losses(
     levels = level.reshape(-1, 1).repeat(1, window.frames)
     levels[:, :past] = 0
     process, new = world.config.process, (levels > 0)
-    answer = world.denoiser(process.noised(clean, noise, levels), levels, conditions, low_rank(weights, "in training"))
+    factors = low_rank(weights, "in training", config.operator)
+    answer = world.denoiser(process.noised(clean, noise, levels), levels, conditions, factors)
     target = process.target(clean, noise, levels)
     # Without a past nothing is copied; with one, a copy would teach nothing.
     loss = masked_loss(answer.drawn, target, new)

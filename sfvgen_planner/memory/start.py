@@ -1,7 +1,7 @@
 """Where memories begin, and whether one belongs to a world."""
 
 import re
-from math import sqrt
+from math import prod, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from sfvgen_planner.errors import BadMemory
 from sfvgen_planner.memory.adam import Tensors, Trained
 from sfvgen_planner.memory.config import KINDS, MemoryConfig
 from sfvgen_planner.memory.value import Memory, digest, low_rank, named
+from sfvgen_planner.world import hyperzzw
+from sfvgen_planner.world.hyperzzw import PLACED, coordinates
 from sfvgen_planner.world.lowrank import LowRank, RowConv2d, RowConv3d, RowLinear
 from sfvgen_planner.world.model import WorldModel
 
@@ -29,7 +31,7 @@ def start(
     one = next(world.denoiser.parameters())
     if rows < 1 or (seeds is not None and (seeds.dtype != torch.int64 or tuple(seeds.shape) != (rows,))):
         raise BadMemory(f"{rows} rows and seeds {seeds}", "one row or more, seeds int64 [rows]", "Leave seeds out.")
-    first = named(theta0) if theta0 is not None else _fresh(layers(world, config.modules), config)
+    first = named(theta0) if theta0 is not None else _fresh(world, config)
     if any(value.shape[0] != 1 for value in first.values()):
         raise BadMemory("a start of several rows", "one, which all rows begin with", "Choose one row.")
     first = {name: value.detach().to(one.device, one.dtype) for name, value in first.items()}
@@ -68,16 +70,14 @@ def identity(world: WorldModel) -> str:
     return digest({name: value.float() for name, value in world.denoiser.state_dict().items()})
 
 
-def check_layers(world: WorldModel, factors: Tensors, config: MemoryConfig | None = None) -> None:
+def check_layers(world: WorldModel, factors: Tensors, config: MemoryConfig) -> None:
     """Factors [M, ...] must have a layer each, of its sizes, and the config's rank."""
     known = row_layers(world)
     split = low_rank(factors, "")
     for name, down in split.down.items():
         if name not in known:
             raise BadMemory(f"a memory of layer {name!r}", "layers of this denoiser", "It is of another architecture.")
-        weight, up = next(known[name].parameters()), split.up[name]
-        rank = config.rank if config else int(down.shape[1])
-        wanted = [rank, *weight.shape[1:]], [weight.shape[0], rank]
+        up, wanted = split.up[name], shapes(world, name, known[name], config)
         if [list(down.shape[1:]), list(up.shape[1:])] != [*wanted]:
             raise BadMemory(
                 f"factors {list(down.shape[1:])} and {list(up.shape[1:])} for layer {name!r}",
@@ -95,14 +95,27 @@ def check_fits(world: WorldModel, memory: Memory) -> None:
         )
 
 
-def _fresh(chosen: dict[str, nn.Module], config: MemoryConfig) -> dict[str, Tensor]:
-    """A as PEFT draws it (uniform, by the layer's inputs), of one seed; B zero."""
+def shapes(world: WorldModel, name: str, layer: nn.Module, config: MemoryConfig) -> tuple[list[int], list[int]]:
+    """Of a row's A and B for a layer."""
+    weight = next(layer.parameters())
+    if config.operator == "lowrank":
+        return [config.rank, *weight.shape[1:]], [weight.shape[0], config.rank]
+    if world.config.kind != "causal" or not re.fullmatch(PLACED, name):
+        raise BadMemory(
+            f"hyperzzw in layer {name!r} of a {world.config.kind!r} denoiser",
+            "layers of a causal one whose every input stands in some place",
+            "Remember into attention, mlp or brush.",
+        )
+    return [config.rank, coordinates(world.encoder.config.address)], [weight.shape[1], config.rank]
+
+
+def _fresh(world: WorldModel, config: MemoryConfig) -> dict[str, Tensor]:
+    """A as PEFT draws it (uniform, by what it reads), of one seed; B zero."""
     draw = torch.Generator().manual_seed(config.seed)
     down, up = {}, {}
-    for name, layer in chosen.items():
-        weight = next(layer.parameters())
-        shape = (1, config.rank, *weight.shape[1:])
-        reach = 1 / sqrt(weight[0].numel())
-        down[name] = (torch.rand(shape, generator=draw) * 2 - 1) * reach
-        up[name] = torch.zeros(1, weight.shape[0], config.rank)
+    for name, layer in layers(world, config.modules).items():
+        first, last = shapes(world, name, layer, config)
+        reach = (1 if config.operator == "lowrank" else hyperzzw.SPREAD) / sqrt(prod(first[1:]))
+        down[name] = (torch.rand((1, *first), generator=draw) * 2 - 1) * reach
+        up[name] = torch.zeros(1, *last)
     return named(LowRank(down, up, ""))

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sfvgen_planner.errors import BadMemory
 from sfvgen_planner.memory.adam import Tensors, Trained
-from sfvgen_planner.memory.config import MemoryConfig
+from sfvgen_planner.memory.config import MemoryConfig, Operator
+from sfvgen_planner.world.hyperzzw import HyperZZW
 from sfvgen_planner.world.lowrank import LowRank
 
 A, B = ".lora_A", ".lora_B"
@@ -21,7 +22,8 @@ class Memory:
     """What M episodes have seen; `remember` makes the next one."""
 
     trained: Trained
-    """factors by layer name + `.lora_A` [M, r, in, ...] and `.lora_B` [M, out, r], their moments, updates so far"""
+    """factors by layer name + `.lora_A` [M, r, in, ...] and `.lora_B` [M, out, r] (of "hyperzzw" [M, r, F] and
+    [M, in, r]), their moments, updates so far"""
     start: Tensors
     """Theta_0 [1, ...]: what a row is reset to"""
     seeds: Tensor
@@ -61,7 +63,7 @@ class Memory:
     @cached_property
     def factors(self) -> LowRank:
         """What the world takes: `world.dream(..., memory=memory.factors)`."""
-        return low_rank(self.told, self.version)
+        return low_rank(self.told, self.version, self.config.operator)
 
     def reset(self, rows: Tensor) -> "Memory":
         """New episodes begin in these rows (bool [M]): factors and moments as at the start; no other bit changes."""
@@ -97,10 +99,11 @@ class Memory:
         )
 
 
-def low_rank(weights: Tensors, version: str) -> LowRank:
-    """Weights by PEFT's names as factors by layer."""
+def low_rank(weights: Tensors, version: str, operator: Operator = "lowrank") -> LowRank:
+    """Weights by PEFT's names as the world takes them."""
     down = {name.removesuffix(A): value for name, value in weights.items() if name.endswith(A)}
-    return LowRank(down, {name: weights[name + B] for name in down}, version)
+    kind = LowRank if operator == "lowrank" else HyperZZW
+    return kind(down, {name: weights[name + B] for name in down}, version)
 
 
 def named(factors: LowRank) -> dict[str, Tensor]:

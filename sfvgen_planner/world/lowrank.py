@@ -1,21 +1,24 @@
 """Low-rank factors as an argument: one set for each row of a batch, and no module is ever patched.
 
 A layer that can be remembered into (`RowLinear`, `RowConv2d`, `RowConv3d`) has the weights and the name of the plain
-layer it stands for. While `using(memory)` is open, and only in that thread of execution, it adds its row's
-`B A x` to its output; outside, it is the plain layer, bit for bit.
+layer it stands for. While `using(memory)` is open, and only in that thread of execution, it answers as the memory has
+it: `LowRank` adds its row's `B A x` to the output (`HyperZZW` does otherwise); outside, it is the plain layer, bit for
+bit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadOption
+
+Plain = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,34 +43,55 @@ class LowRank:
         """M."""
         return int(next(iter(self.down.values())).shape[0])
 
+    def opened(self) -> "Remembering":
+        """For one call of a denoiser."""
+        return self
+
+    def through(self, layer: "RowLayer", x: Tensor, plain: Plain) -> Tensor:
+        """The plain answer, plus B (A x) of each row's memory."""
+        y = plain(x)
+        if layer.name not in self.down:
+            return y
+        check_multiple(x, self.rows)
+        return y + layer.low_rank(x, y, self.down[layer.name], self.up[layer.name])
+
+
+class Remembering(Protocol):
+    """A memory during one call of a denoiser."""
+
+    def through(self, layer: "RowLayer", x: Tensor, plain: Plain) -> Tensor:
+        """What `layer` answers to x, where without a memory it would answer plain(x)."""
+
+
+def check_multiple(x: Tensor, memories: int) -> None:
+    """Every memory has as many of the rows."""
+    if x.shape[0] % memories:
+        raise BadOption(
+            f"{x.shape[0]} rows under {memories} memories", "a multiple of the memories", "Give each row a memory."
+        )
+
 
 def version_of(memory: LowRank | None) -> str:
     """The version a cache is stamped with."""
     return "none" if memory is None else memory.version
 
 
-_USED: ContextVar[LowRank | None] = ContextVar("memory", default=None)
+_USED: ContextVar[Remembering | None] = ContextVar("memory", default=None)
 
 
 @contextmanager
 def using(memory: LowRank | None) -> Iterator[None]:
     """Within it, this thread's calls of row layers are under `memory`."""
-    token = _USED.set(memory)
+    token = _USED.set(None if memory is None else memory.opened())
     try:
         yield
     finally:
         _USED.reset(token)
 
 
-def _factors(name: str, x: Tensor) -> tuple[Tensor, Tensor] | None:
+def _answer(layer: "RowLayer", x: Tensor, plain: Plain) -> Tensor:
     memory = _USED.get()
-    if memory is None or name not in memory.down:
-        return None
-    if x.shape[0] % memory.rows:
-        raise BadOption(
-            f"{x.shape[0]} rows under {memory.rows} memories", "a multiple of the memories", "Give each row a memory."
-        )
-    return memory.down[name], memory.up[name]
+    return plain(x) if memory is None else memory.through(layer, x, plain)
 
 
 class RowLinear(nn.Linear):
@@ -76,14 +100,13 @@ class RowLinear(nn.Linear):
     name = ""
 
     def forward(self, input: Tensor) -> Tensor:
-        """y = W x + b, plus B (A x) of the row's memory."""
-        y = super().forward(input)
-        factors = _factors(self.name, input)
-        if factors is None:
-            return y
-        down, up = factors
-        x = input.reshape(down.shape[0], -1, input.shape[-1])
-        return y + (x @ down.transpose(1, 2) @ up.transpose(1, 2)).reshape(y.shape)
+        """y = W x + b, as the row's memory has it."""
+        return _answer(self, input, super().forward)
+
+    def low_rank(self, x: Tensor, y: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """B A x, of y's shape."""
+        rows = x.reshape(down.shape[0], -1, x.shape[-1])
+        return (rows @ down.transpose(1, 2) @ up.transpose(1, 2)).reshape(y.shape)
 
 
 def _row_conv(conv: Any, y: Tensor, x: Tensor, down: Tensor, up: Tensor, convolve: Any, spread: Tensor) -> Tensor:
@@ -94,7 +117,7 @@ def _row_conv(conv: Any, y: Tensor, x: Tensor, down: Tensor, up: Tensor, convolv
     z = convolve(grouped, down.flatten(0, 1), None, conv.stride, conv.padding, conv.dilation, memories)
     z = convolve(z, up.flatten(0, 1).reshape(-1, rank, *spread.shape), None, 1, 0, 1, memories)
     added: Tensor = z.reshape(each, memories, *y.shape[1:]).transpose(0, 1).reshape(y.shape)
-    return y + added
+    return added
 
 
 class RowConv2d(nn.Conv2d):
@@ -103,10 +126,12 @@ class RowConv2d(nn.Conv2d):
     name = ""
 
     def forward(self, input: Tensor) -> Tensor:
-        """The plain convolution, plus the row's low-rank one."""
-        y = super().forward(input)
-        factors = _factors(self.name, input)
-        return y if factors is None else _row_conv(self, y, input, *factors, F.conv2d, torch.ones(1, 1))
+        """The plain convolution, as the row's memory has it."""
+        return _answer(self, input, super().forward)
+
+    def low_rank(self, x: Tensor, y: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """The row's low-rank convolution, of y's shape."""
+        return _row_conv(self, y, x, down, up, F.conv2d, torch.ones(1, 1))
 
 
 class RowConv3d(nn.Conv3d):
@@ -115,12 +140,15 @@ class RowConv3d(nn.Conv3d):
     name = ""
 
     def forward(self, input: Tensor) -> Tensor:
-        """The plain convolution, plus the row's low-rank one."""
-        y = super().forward(input)
-        factors = _factors(self.name, input)
-        return y if factors is None else _row_conv(self, y, input, *factors, F.conv3d, torch.ones(1, 1, 1))
+        """The plain convolution, as the row's memory has it."""
+        return _answer(self, input, super().forward)
+
+    def low_rank(self, x: Tensor, y: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """The row's low-rank convolution, of y's shape."""
+        return _row_conv(self, y, x, down, up, F.conv3d, torch.ones(1, 1, 1))
 
 
+RowLayer = RowLinear | RowConv2d | RowConv3d
 ROWS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: RowLinear, nn.Conv2d: RowConv2d, nn.Conv3d: RowConv3d}
 
 
@@ -130,6 +158,6 @@ def name_rows(model: nn.Module) -> nn.Module:
         if type(module) in ROWS:
             # Same object, same parameters: only its forward learns to look for a memory.
             module.__class__ = ROWS[type(module)]
-        if isinstance(module, RowLinear | RowConv2d | RowConv3d):
+        if isinstance(module, RowLayer):
             module.name = name
     return model

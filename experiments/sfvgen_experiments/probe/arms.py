@@ -4,7 +4,7 @@ The way out is true, and remembered chunk by chunk; the way back is imagined fro
 it: nothing, its own memory, that of another episode, a bank of frames by pose, or all that was seen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -108,4 +108,4 @@ def swapped(memory: Memory) -> LowRank:
     """Every row under the memory of its neighbour."""
     factors = memory.factors
     down, up = ({name: value.roll(1, 0) for name, value in part.items()} for part in (factors.down, factors.up))
-    return LowRank(down, up, f"{factors.version} swapped")
+    return replace(factors, down=down, up=up, version=f"{factors.version} swapped")
