@@ -20,6 +20,8 @@ from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.types import FRAMES_PER_CHUNK
 
 Floats = NDArray[np.float64]
+Vary = Callable[[np.random.Generator], dict[str, Any]]
+"""Factors of a scene that are not to be drawn as the task draws them."""
 PACE, FRAME = 1.4, 0.1
 """Metres a second, forward and backward; seconds of a step."""
 AHEAD, SPACING, BEFORE = 1.0, 0.25, 8
@@ -67,11 +69,11 @@ def drive(way: str, scenes: range, seen: int, dreamt: int, size: int) -> Trip:
     return Trip("route_return", "fixed", *_stacked(rows), seen)
 
 
-def pan(scenes: range, seen: int, dreamt: int, size: int) -> Trip:
-    """The sweeping camera over a table where nothing moves."""
-    env, rows = _made("CubeReturn", "long", size, "sweep"), []
+def pan(scenes: range, seen: int, dreamt: int, size: int, length: str = "long", vary: Vary = lambda rng: {}) -> Trip:
+    """The sweeping camera over a table where nothing moves; of each scene some factors may be others."""
+    env, rows = _made("CubeReturn", length, size, "sweep"), []
     for seed in scenes:
-        frames = [_first(env, seed)]
+        frames = [_first(env, seed, vary(np.random.default_rng(seed)))]
         frames += [_step(env, np.array([0.0, 0, 0, -1])) for _ in range(seen + dreamt - 1)]
         rows.append(frames)
     return Trip("cube_return", "sweep", *_stacked(rows), seen)
@@ -183,8 +185,8 @@ def _made(task: str, length: str, size: int, camera: str) -> gym.Env[Any, Any]:
     return env
 
 
-def _first(env: gym.Env[Any, Any], seed: int) -> dict[str, Any]:
-    observation, _ = env.reset(seed=seed)
+def _first(env: gym.Env[Any, Any], seed: int, variation: dict[str, Any] | None = None) -> dict[str, Any]:
+    observation, _ = env.reset(seed=seed, options={"variation": variation} if variation else None)
     space: Any = env.action_space
     return _frame(observation, np.zeros(space.shape))
 
