@@ -42,11 +42,12 @@ RUN ?= outputs/world-run
 PRECISION ?= bf16
 SETS := reach push_cube push_sweep cube_return cube_sweep lane_keep route_return
 NOISE := $(addsuffix _noise,$(SETS))
+ENDS := reach_wander reach_short
 comma := ,
 empty :=
 list = [$(subst $(empty) $(empty),$(comma),$(addprefix $(RUN)/data/,$(1)))]
 record = $(BIN)/sfvgen collect task=$(1) episodes=$(2) out=$(RUN)/data/$(3) seed=$(4) camera=$(5) workers=$(JOBS) \
-  'behaviour=$(or $(6),{mixed:3$(comma)expert:1$(comma)phrases:1})'
+  length=$(or $(7),medium) 'behaviour=$(or $(6),{mixed:3$(comma)expert:1$(comma)phrases:1})'
 train = $(BIN)/sfvgen train latents=$(RUN)/latents precision=$(PRECISION)
 
 world: $(STAMP)  ## record, train and pack the world that comes with the package (hours)
@@ -64,11 +65,14 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(call record,cube_return,60,cube_sweep_noise,5,sweep,random)
 	$(call record,lane_keep,100,lane_keep_noise,5,fixed,random)
 	$(call record,route_return,60,route_return_noise,5,fixed,random)
+	$(call record,reach,500,reach_wander,6,fixed,wander)
+	$(call record,reach,400,reach_short,7,fixed,{mixed:2$(comma)expert:1$(comma)phrases:1$(comma)wander:1},short)
 	$(BIN)/sfvgen train-codec 'data=$(call list,$(SETS))' out=$(RUN)/codec steps=7000
 	$(train) 'data=$(call list,$(SETS) $(NOISE))' codec=$(RUN)/codec out=$(RUN)/world steps=20000
 	$(train) 'data=$(call list,$(SETS) $(NOISE))' init=$(RUN)/world/world out=$(RUN)/heads steps=1400 rate=0.0015 learn=heads
 	$(train) 'data=$(call list,$(SETS) $(NOISE))' init=$(RUN)/heads/world out=$(RUN)/poses steps=2000 rate=0.001 learn=poses
-	$(BIN)/sfvgen pack world=$(RUN)/poses/world out=sfvgen_planner/pretrained/world
+	$(train) 'data=$(call list,$(SETS) $(NOISE) $(ENDS))' init=$(RUN)/poses/world out=$(RUN)/outcomes steps=1400 rate=0.0012 learn=outcomes
+	$(BIN)/sfvgen pack world=$(RUN)/outcomes/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

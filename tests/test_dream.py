@@ -18,6 +18,7 @@ from sfvgen_envs.dream.imitated import make_task
 from sfvgen_experiments.collect import Collect, record
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.types import Context
+from sfvgen_planner.world.outcome import Evidence, Judged
 
 WORLD = arm_world()
 STILL = np.zeros((2, 4), np.float32)
@@ -371,3 +372,42 @@ def test_recorded_episodes_are_begun_with(tmp_path: Path) -> None:
         DreamVectorEnv("reach", 1, world=WORLD, starts=tmp_path / "reach")
     with pytest.raises(BadOption, match="goal"):
         rows.reset(options={"goal": (0.4, 0.1, 0.1)})
+
+
+def test_an_end_that_nobody_is_sure_of_comes_all_the_same() -> None:
+    """A world that gives each frame near a ball one chance in five never ended: no frame had more than a half."""
+    world = arm_world()
+    world.outcome.near.body.weight.data.zero_()
+    torch.nn.init.zeros_(world.outcome.tell[-1].weight)
+    world.outcome.tell[-1].bias.data[2] = float(np.log(0.2 / 0.8))
+    ended, rows = [], dreams(1, world, autoreset_mode="Disabled")
+    rows.reset(seed=0)
+    for action in actions(1, 4):
+        ended.append(bool(rows.step(action)[2][0]))
+    assert ended == [False, False, False, True], "1 - .8 ** 4 is the first above a half"
+    rows.reset(options={"reset_mask": np.array([True])})
+    assert not rows.step(STILL[:1])[2][0], "a new episode begins with nothing against it"
+    rows.reset(seed=0)
+    *_, terminated, _, _ = rows.step_sequence(actions(1, 4).transpose(1, 0, 2))
+    assert terminated.tolist() == [ended]
+
+
+def test_frame_by_frame_places_are_where_they_were_seen() -> None:
+    """A hand that had passed over a ball took it out of the dream, and circling there was praised."""
+    world, asked = arm_world(), []
+    torch.nn.init.zeros_(world.pose_head.move.weight)
+    torch.nn.init.zeros_(world.pose_head.move.bias)
+    judge = world.outcome.forward
+
+    def watched(seen: Evidence) -> Judged:
+        asked.append(seen.places)
+        return judge(seen)
+
+    world.outcome.forward = watched  # type: ignore[method-assign]
+    rows = dreams(2, world)
+    rows.reset(seed=4)
+    first = rows.state.latents[:, -1:]
+    for action in actions(2, 20):
+        rows.step(action)
+    assert len(asked) == 20
+    assert all(torch.equal(places, first) for places in asked)

@@ -10,7 +10,7 @@ from world_fakes import tiny_world
 
 from sfvgen_planner.world.chances import surprise
 from sfvgen_planner.world.facts import Facts
-from sfvgen_planner.world.outcome import UNUSUAL, Evidence, Near, OutcomeHead
+from sfvgen_planner.world.outcome import UNUSUAL, Evidence, Near, OutcomeHead, places_after
 from sfvgen_planner.world.spots import Spots
 
 SIDE = 8
@@ -35,13 +35,15 @@ def evidence(rows: int = 3, frames: int = 2, seed: int = 0) -> Evidence:
     def some(*shape: int) -> Tensor:
         return torch.randn(rows, *shape, generator=draw)
 
+    pictures = some(1 + frames, 1, SIDE, SIDE)
     return Evidence(
-        some(1 + frames, 1, SIDE, SIDE),
+        pictures,
         some(1 + frames, 2),
         some(frames, 3),
         some(frames, 4),
         some(frames, 5),
         torch.arange(rows) % 2,
+        pictures[:, :1],
     )
 
 
@@ -50,7 +52,7 @@ def lived(pictures: Tensor, place: Tensor, hand: Tensor) -> tuple[Evidence, Tens
     count, way = len(hand), (hand - place[:, None]).norm(dim=-1)
     nothing = torch.zeros(count, 1, 5)
     still = pictures[:, None].expand(-1, 2, -1, -1, -1)
-    seen = Evidence(still, hand, nothing[..., :3], nothing[..., :4], nothing, torch.zeros(count).long(), seen=2)
+    seen = Evidence(still, hand, nothing[..., :3], nothing[..., :4], nothing, torch.zeros(count).long(), still)
     return seen, way[:, :1] - way[:, 1:]
 
 
@@ -212,7 +214,18 @@ def test_what_is_dreamt_moves_no_place() -> None:
     other = torch.cat([dreamt.latents[:, :1], torch.randn(3, 4, 1, SIDE, SIDE)], 1)
     changed = replace(dreamt, latents=other)
     torch.testing.assert_close(whole.logits(changed), whole.logits(dreamt))
-    assert not torch.equal(whole.logits(replace(changed, seen=5)), whole.logits(dreamt))
+    assert not torch.equal(whole.logits(replace(changed, places=other)), whole.logits(dreamt))
+
+
+def test_what_was_seen_stays_there_while_the_eye_stands_still() -> None:
+    """A hand once passed over a ball in a dream, the ball was gone, and nothing contradicted who circled there."""
+    seen, dreamt, before = torch.zeros(3, 1, 1, 2, 2), torch.ones(3, 1, 1, 2, 2), torch.zeros(3, 9)
+    before[:, 3] = 1
+    now = before.clone()
+    now[0, 7:] += 5  # a hand
+    now[1, 0] += 0.1  # an eye that goes
+    now[2, 3:5] = torch.tensor([0.995, 0.0998])  # one that turns
+    assert places_after(seen, dreamt, before, now).mean((1, 2, 3, 4)).tolist() == [0, 1, 1]
 
 
 def test_where_places_meet_there_is_a_slope() -> None:
@@ -233,7 +246,7 @@ def test_a_rare_crash_is_expected_as_often_as_it_happens() -> None:
     nothing = torch.zeros(rows, 2, 5)
     seen = Evidence(
         torch.zeros(rows, 2, 1, SIDE, SIDE), nothing[..., :2], nothing[:, :1, :3], nothing[:, :1, :4], frame,
-        torch.zeros(rows, dtype=torch.int64),
+        torch.zeros(rows, dtype=torch.int64), torch.zeros(rows, 1, 1, SIDE, SIDE),
     )  # fmt: skip
     crash = torch.zeros(rows, 1, dtype=torch.bool)
     crash[:20:10] = True

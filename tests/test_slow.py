@@ -14,7 +14,9 @@ from sfvgen_planner.learning.latents import LatentSet, LatentWindow
 from sfvgen_planner.learning.run import Run, RunConfig, Step
 from sfvgen_planner.learning.slow import STILL, SlowLoss, begin_heads, train_world
 from sfvgen_planner.learning.slow_batches import Batch, Learn, SlowConfig, draw_batch, drawn, frames_of
+from sfvgen_planner.world.dropout import DropRates
 from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.sampler import SamplerConfig
 
 CONFIG = SlowConfig(batch=4, worn=0.0, ended=0.25)
 
@@ -152,6 +154,31 @@ def test_where_nothing_ends_no_end_is_drawn(sets: list[LatentSet]) -> None:
     assert sets[0].ending(99) == 0
 
 
+def test_outcomes_are_learned_from_dreams_as_planners_have_them(sets: list[LatentSet]) -> None:
+    """A head that had read nothing but first chunks took the softness of later ones for a crash."""
+    world, config = tiny_world(), replace(CONFIG, learn="outcomes", drop=DropRates(0.0, 0.0, 0.0, 0.0))
+    kinds = [frames_of(config, np.random.default_rng(step)) for step in range(500)]
+    assert {new for _, new in kinds} == {1, 8, 16, 24}
+    assert {past for past, _ in kinds} == set(range(1, CONFIG.past + 1))
+    drawn_batches = (draw_batch(sets, world.encoder.layout, config, (0, step, 0)) for step in range(40))
+    batch = next(one for one in drawn_batches if one.latents.shape[1] - one.past == 16)
+    figures = SlowLoss(world, 0.1, "outcomes")(batch)[1]
+    assert set(figures) == {"lived", "outcome"}
+    past, given = batch.past, (batch.latents + batch.disturbance)[:, : batch.past]
+    dreamt = world.dream(given, batch.facts[:past], batch.facts[past:], batch.seeds, SamplerConfig(steps=1))
+    expected = [
+        world.outcome.loss(
+            dreamt.evidence[chunk],
+            batch.rewards[:, span],
+            batch.success[:, span],
+            batch.terminated[:, span],
+            batch.weight,
+        )
+        for chunk, span in enumerate((slice(past, past + 8), slice(past + 8, past + 16)))
+    ]
+    assert figures["outcome"] == pytest.approx(float(torch.stack(expected).mean().detach()), rel=1e-5)
+
+
 def test_frames_dreamt_one_by_one_follow_all_that_were_made_of_their_chunk() -> None:
     rng = np.random.default_rng(0)
     kinds = [frames_of(CONFIG, rng) for _ in range(20000)]
@@ -264,6 +291,7 @@ def test_it_learns(sets: list[LatentSet], tmp_path: Path) -> None:
 PARTS: dict[Learn, tuple[str, ...]] = {
     "denoiser": ("denoiser.",),
     "heads": ("outcome.", "posture.", "inverse."),
+    "outcomes": ("outcome.",),
     "poses": ("pose_head.", "encoder.say.", "encoder.text."),
 }
 

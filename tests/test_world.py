@@ -216,3 +216,20 @@ def test_broken_checkpoints_are_named(tmp_path: Path) -> None:
 def test_rows_of_context_and_actions_must_agree() -> None:
     with pytest.raises(BadOption, match="Slice them alike"):
         tiny_world().imagine_with(None, body="toy")(context(2), vectors(1, 2, 8))
+
+
+def test_places_are_read_off_what_was_really_seen_while_the_eye_stands_still() -> None:
+    """From a dream's second chunk on they once were read off what was dreamt, in which small things fade."""
+    world, layout, seeds = tiny_world(), tiny_world().encoder.layout, torch.tensor([7, 8])
+    seen, actions = context(2), vectors(2, 1, 24)
+    known = Facts.of_poses(seen.poses, layout, "toy", "fixed")
+    poses = torch.zeros(2, 24, 9)
+    poses[..., 3] = 1
+    poses[1, :, 0] = 0.01 * torch.arange(24)  # the second row's eye goes away
+    new = Facts.of_actions(actions, layout, "toy", "fixed").with_poses(poses, torch.ones(2, 24, dtype=torch.bool))
+    past = world.codec.encode(torch.from_numpy(seen.pixels))
+    dreamt = world.dream(past, known, new, seeds, TWO, foreseen=False)
+    for number, evidence in enumerate(dreamt.evidence):
+        assert torch.equal(evidence.places[0], past[0, -1:])
+        last = past[1, -1] if number == 0 else dreamt.latents[1, 8 * number - 1]
+        assert torch.equal(evidence.places[1, 0], last)

@@ -135,6 +135,8 @@ def looked_at(config: Train) -> SlowConfig:
     batch, learn = config.batch, config.learn
     if learn == "heads":
         return SlowConfig(batch, learn=learn, ways=1, lived=8 * batch, stances=32 * batch)
+    if learn == "outcomes":
+        return SlowConfig(batch, learn=learn, ways=1, lived=8 * batch, stances=1)
     if learn == "poses":
         return SlowConfig(1, learn=learn, ways=4 * batch, lived=1, stances=1)
     if learn == "denoiser":

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import Run, RunConfig, Step
-from sfvgen_planner.learning.slow_batches import Batch, Learn, Lived, SlowConfig, draw_batch, to_device
+from sfvgen_planner.learning.slow_batches import READING, Batch, Learn, Lived, SlowConfig, draw_batch, to_device
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.denoiser import Denoised
 from sfvgen_planner.world.diffusion import masked_loss
@@ -19,6 +19,7 @@ from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.outcome import Evidence
 from sfvgen_planner.world.pose_head import pose_loss
+from sfvgen_planner.world.sampler import SamplerConfig
 
 POSES = 0.2
 """Of the other heads' weight: ways of 64 frames have large errors, and the encoder is not theirs alone."""
@@ -40,20 +41,19 @@ class SlowLoss(nn.Module):
         if self.learn == "poses":
             poses = self._poses(batch.motion)
             return poses, {"pose": float(poses.detach())}
+        if self.learn in READING:
+            read = self._read(batch)
+            return torch.stack(list(read.values())).sum(), {name: float(part.detach()) for name, part in read.items()}
         world, process = self.world, self.world.config.process
         noisy = process.noised(self._given(batch), batch.noise, batch.level)
         # Half precision is for the denoiser alone: a direction or a way of 64 steps in it means nothing.
         with torch.autocast(noisy.device.type, enabled=False):
             conditions = world.conditions(batch.facts)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.learn != "heads"):
-            answer = world.denoiser(noisy, batch.level, conditions)
+        answer = world.denoiser(noisy, batch.level, conditions)
         with torch.autocast(noisy.device.type, enabled=False):
             diffusion, figures = self._diffusion(batch, answer)
-            asked = self.learn == "heads" or (self.learn == "all" and batch.past)
-            heads = self._heads(batch, noisy, answer, conditions) if asked else {}
+            heads = self._heads(batch, noisy, answer, conditions) if self.learn == "all" and batch.past else {}
         figures |= {name: float(part.detach()) for name, part in heads.items()}
-        if self.learn == "heads":
-            return torch.stack(list(heads.values())).sum(), figures
         return diffusion + self.heads * sum(heads.values()), figures
 
     def _given(self, batch: Batch) -> Tensor:
@@ -81,14 +81,10 @@ class SlowLoss(nn.Module):
     def _heads(self, batch: Batch, noisy: Tensor, answer: Denoised, told: Conditions) -> dict[str, Tensor]:
         world, past = self.world, batch.past
         parts = {
-            "inverse": inverse_loss(world, batch.latents, batch.truth),
+            **self._unheard(batch),
             "lived": self._outcomes(batch.lived),
-            "posture": self._postures(batch.stances),
+            "pose": self._poses(batch.motion) * POSES,
         }
-        if self.learn == "all":
-            parts["pose"] = self._poses(batch.motion) * POSES
-        if past == 0:
-            return parts
         clean = world.config.process.to_clean(noisy, answer.output, batch.level)[:, past:].detach()
         features, frame = answer.features[:, past:].to(told.frame.dtype), told.frame[:, past:]
         before, known = noisy[:, past - 1 : past], batch.facts[past - 1 : past]
@@ -96,13 +92,36 @@ class SlowLoss(nn.Module):
         outcomes = (batch.rewards[:, past:], batch.success[:, past:], batch.terminated[:, past:])
         return {**parts, "outcome": world.outcome.loss(seen, *outcomes, batch.weight)}
 
+    def _read(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of heads that learn alone. Half precision is for drawing, and nothing is drawn."""
+        with torch.autocast(batch.latents.device.type, enabled=False):
+            others = {} if self.learn == "outcomes" else self._unheard(batch)
+            return {**others, "lived": self._outcomes(batch.lived), "outcome": self._dreamt(batch)}
+
+    def _unheard(self, batch: Batch) -> dict[str, Tensor]:
+        """Of heads that look at pictures alone."""
+        inverse = inverse_loss(self.world, batch.latents, batch.truth)
+        return {"inverse": inverse, "posture": self._postures(batch.stances)}
+
+    def _dreamt(self, batch: Batch) -> Tensor:
+        """Read off dreams as planners have them: one step, foreseen poses, one chunk from the other."""
+        past, told, losses = batch.past, batch.facts, []
+        given = self._given(batch)[:, :past]
+        dreamt = self.world.dream(given, told[:past], told[past:], batch.seeds, SamplerConfig(steps=1))
+        outcomes = torch.stack([batch.rewards, batch.success, batch.terminated])[..., past:]
+        for seen in dreamt.evidence:
+            frames = seen.moved.shape[1]
+            now, outcomes = outcomes[..., :frames], outcomes[..., frames:]
+            losses.append(self.world.outcome.loss(seen, *now, batch.weight))
+        return torch.stack(losses).mean()
+
     def _outcomes(self, lived: Lived) -> Tensor:
         """Read off true pictures and senses alone: many more than can be dreamt in a step."""
         rows, frames = lived.rewards.shape
         blank = [lived.rewards.new_zeros(rows, frames, size) for size in self.world.outcome.told]
         before, clean = lived.latents[:, :1], lived.latents[:, 1:]
         seen = Evidence.of(self.world.pose_head, before, lived.facts[:1], clean, lived.facts[1:], *blank)
-        seen = replace(seen, seen=1 + frames)
+        seen = replace(seen, places=seen.latents)
         return self.world.outcome.loss(seen, lived.rewards, lived.success, lived.terminated, lived.weight)
 
     def _postures(self, stances: Lived) -> Tensor:
@@ -180,6 +199,7 @@ def freeze_others(world: WorldModel, learn: Learn) -> None:
         "all": [world],
         "denoiser": [world.denoiser],
         "heads": [world.outcome, world.posture, world.inverse],
+        "outcomes": [world.outcome],
         "poses": [world.pose_head, *words],
     }
     kept = {id(parameter) for part in learning[learn] for parameter in part.parameters()}

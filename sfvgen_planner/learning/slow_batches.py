@@ -23,8 +23,13 @@ MOTION_DROP = DropRates(action=0.3, text=0.4, pose=0.0, past=0.5, wholly=0.0)
 nobody anything: after long training all directions of an arm were one word."""
 MOTION_CHUNKS = (1, 1, 1, 1, 3, 8)
 """Long ways keep poses from drifting; what a plan asks for is learned from short ones, and faster."""
-Learn = Literal["all", "denoiser", "heads", "poses"]
-"""What learns: a world at first; then, the others left alone, what draws, what reads it, what foresees poses."""
+Learn = Literal["all", "denoiser", "heads", "outcomes", "poses"]
+"""What learns: a world at first; then, the others left alone, what draws, what reads it, of that what reads outcomes,
+what foresees poses."""
+READING = ("heads", "outcomes")
+"""Where dreams are only read."""
+READ_CHUNKS = 3
+"""At most: who has read first chunks alone takes the softness of later ones for a crash."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class SlowConfig:
     stances: int = 32
     """single frames that the posture head learns from"""
     learn: Learn = "all"
-    """under one bound for gradients, long ways of poses drown the others, and the denoiser drowns the poses"""
+    """under one bound for gradients, long ways of poses drown the others, the denoiser drowns the poses, and postures
+    drown the outcomes"""
 
     def __post_init__(self) -> None:
         if (
@@ -110,6 +116,8 @@ class Batch:
     """float [R, T]; 0 in the past"""
     noise: Tensor
     """float [R, T, C, h, w]"""
+    seeds: Tensor
+    """int64 [R]: they key the noise of dreams"""
     disturbance: Tensor
     """float [R, T, C, h, w]; 0 in the new frames"""
     wear: Tensor
@@ -124,6 +132,9 @@ class Batch:
 def frames_of(config: SlowConfig, rng: np.random.Generator) -> tuple[int, int]:
     """(f_p, f_g) of one step."""
     kind = rng.random()
+    if config.learn in READING:
+        past = int(rng.integers(1, config.past + 1))
+        return past, 1 if kind < config.single else FRAMES_PER_CHUNK * int(rng.integers(1, READ_CHUNKS + 1))
     if kind < config.whole:
         return 0, config.past + FRAMES_PER_CHUNK
     single = kind < config.whole + config.single
@@ -137,8 +148,11 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
     rng = np.random.default_rng(list(key))
     draw = torch.Generator().manual_seed(int(rng.integers(2**63)))
     past, new = frames_of(config, rng)
-    ended = config.ended if config.learn == "heads" else 0.0
-    windows, weight = drawn(sets, config.batch, past + new, rng, ended)
+    while new > FRAMES_PER_CHUNK and not any(one.windows(past + new).any() for one in sets):
+        new -= FRAMES_PER_CHUNK
+    ended = config.ended if config.learn in READING else 0.0
+    fitting = [one for one in sets if one.windows(past + new).any()] or sets
+    windows, weight = drawn(fitting, config.batch, past + new, rng, ended)
     truth = Facts.stack([Facts.of_window(w.window, layout, w.body, w.camera) for w in windows])
     latents = torch.cat([w.latents for w in windows])
     rows, frames = latents.shape[:2]
@@ -162,6 +176,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         past,
         level,
         noise,
+        torch.randint(2**62, (rows,), generator=draw),
         disturbance,
         wear,
         drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),

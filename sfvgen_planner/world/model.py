@@ -24,7 +24,7 @@ from sfvgen_planner.world.inverse import InverseDynamics
 from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.noise import keyed_noise
-from sfvgen_planner.world.outcome import Evidence, Judged, OutcomeHead
+from sfvgen_planner.world.outcome import Evidence, Judged, OutcomeHead, places_after
 from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee
 from sfvgen_planner.world.posture import PostureHead
 from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
@@ -57,6 +57,8 @@ class Dreamt:
     """what happened, with foreseen poses"""
     judged: Judged
     """[R, T] each"""
+    evidence: tuple[Evidence, ...]
+    """what each chunk was judged by"""
 
 
 class WorldModel(nn.Module):
@@ -116,15 +118,17 @@ class WorldModel(nn.Module):
         Poses in `new` count for nothing unless `foreseen` is False: then they are how it was.
         """
         chunks: list[Dreamt] = []
-        times = new.rows // known.rows
+        times, places = new.rows // known.rows, past[:, -1:]
         for start in range(0, new.frames, FRAMES_PER_CHUNK):
             facts = new[start : start + FRAMES_PER_CHUNK]
             if foreseen:
                 facts = foresee(self.encoder, self.pose_head, known, facts)
-            chunk = self._chunk(past, known, facts, seeds, first + start, sampler, memory)
-            chunks.append(chunk)
-            past = torch.cat([past.repeat_interleave(times, 0), chunk.latents], 1)[:, -self.config.past :]
-            known, times = Facts.join(known.repeat(times), facts)[-self.config.past :], 1
+            places = places.repeat_interleave(times, 0)
+            chunks.append(self._chunk(past, known, facts, seeds, first + start, sampler, memory, places))
+            past = torch.cat([past.repeat_interleave(times, 0), chunks[-1].latents], 1)[:, -self.config.past :]
+            known, times = Facts.join(known.repeat(times), facts), 1
+            before, now = known.poses[:, -1 - facts.frames], known.poses[:, -1]
+            places, known = places_after(places, past[:, -1:], before, now), known[-self.config.past :]
         return _joined(chunks)
 
     def _chunk(
@@ -136,15 +140,18 @@ class WorldModel(nn.Module):
         first: int,
         sampler: SamplerConfig,
         memory: LowRank | None,
+        places: Tensor,
     ) -> Dreamt:
-        """The frames that `facts` [R * N, T] speak of, the first of them number `first` of its episode."""
+        """The frames that `facts` [R * N, T] speak of, the first of them number `first` of its episode; `places`
+        [R * N, 1, C, h, w] shows where things were when they were last seen."""
         cache = self.denoiser.prefill(past, self.conditions(known), memory)
         conditions, begin = self.conditions(facts), torch.full_like(seeds, first)
         clean, features = self.sampled(cache, conditions, facts, seeds, begin, sampler, memory, past.dtype)
         times = facts.rows // known.rows
         before = past[:, -1:].repeat_interleave(times, 0)
-        seen = Evidence.of(self.pose_head, before, known[-1:].repeat(times), clean, facts, features, conditions.frame)
-        return Dreamt(clean, facts, self.outcome(seen))
+        known, told = known[-1:].repeat(times), conditions.frame
+        seen = Evidence.of(self.pose_head, before, known, clean, facts, features, told, places)
+        return Dreamt(clean, facts, self.outcome(seen), (seen,))
 
     def sampled(
         self,
@@ -296,4 +303,5 @@ def _joined(chunks: list[Dreamt]) -> Dreamt:
     for chunk in chunks[1:]:
         facts = Facts.join(facts, chunk.facts)
     judged = (torch.cat([getattr(c.judged, n) for c in chunks], 1) for n in ("reward", "success", "terminated"))
-    return Dreamt(torch.cat([chunk.latents for chunk in chunks], 1), facts, Judged(*judged))
+    evidence = tuple(seen for chunk in chunks for seen in chunk.evidence)
+    return Dreamt(torch.cat([chunk.latents for chunk in chunks], 1), facts, Judged(*judged), evidence)

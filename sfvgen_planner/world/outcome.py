@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sfvgen_planner.types import POSE_CAMERA
 from sfvgen_planner.world.chances import COUNT, mean_of, near_zero, surprise
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.pose_head import PoseHead
@@ -23,6 +24,8 @@ UNUSUAL = 0.3
 """Weight of what is learned of unusual rewards."""
 SOFT = 1e-4
 """Added to squared distances: where two places meet, a distance has no slope."""
+STILL = 0.002
+"""Metres, or parts of a turn, that an eye moves less by within a chunk where it stands still."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,37 @@ class Evidence:
     """[R, T, E]: what the denoiser was told of each frame"""
     embodiment: Tensor
     """int64 [R]"""
-    seen: int = 1
-    """how many of the pictures, from the first, were really seen: the others are dreamt"""
+    places: Tensor
+    """[R, 1 .. 1 + T, C, h, w]: pictures that were really seen; the last one serves all later frames"""
 
     @staticmethod
     def of(
-        head: PoseHead, before: Tensor, known: Facts, clean: Tensor, facts: Facts, features: Tensor, frame: Tensor
+        head: PoseHead,
+        before: Tensor,
+        known: Facts,
+        clean: Tensor,
+        facts: Facts,
+        features: Tensor,
+        frame: Tensor,
+        places: Tensor | None = None,
     ) -> "Evidence":
         """Of frames `clean` [R, T, C, h, w]; `before` and `known` are of the frame before them, [R, 1, ...], or of
-        none: then nothing moved into the first one."""
+        none: then nothing moved into the first one. Unless `places` tells, the frame before was the last one seen."""
         if known.frames == 0:
             before, known = clean[:, :1], facts[:1]
         senses, moved = head.moved(Facts.join(known, facts))
-        return Evidence(torch.cat([before, clean], 1), senses, moved, features, frame, facts.embodiment)
+        seen = before if places is None else places
+        return Evidence(torch.cat([before, clean], 1), senses, moved, features, frame, facts.embodiment, seen)
+
+
+def places_after(places: Tensor, last: Tensor, before: Tensor, now: Tensor) -> Tensor:
+    """The pictures [R, 1, C, h, w] that places are read off after a dream that ends with `last` [R, 1, C, h, w].
+
+    What was seen stays where it was while the eye stands still, and a dream may lose it. An eye that has moved, between
+    poses [R, P], saw it elsewhere: then there is nothing newer than the dream.
+    """
+    moved = (now - before)[:, :POSE_CAMERA].abs().amax(1) > STILL
+    return torch.where(moved[:, None, None, None, None], last, places)
 
 
 class OutcomeHead(nn.Module):
@@ -107,7 +128,7 @@ class OutcomeHead(nn.Module):
         each = self.think(look + self.feel(seen.senses))
         others = self.read(torch.cat([seen.moved, seen.features, seen.frame], -1)) + self.body(seen.embodiment)[:, None]
         told: Tensor = self.tell(torch.cat([each[:, 1:], each[:, 1:] - each[:, :-1], others], -1))
-        near: Tensor = self.near(look[:, : seen.seen], seen.senses, seen.embodiment)
+        near: Tensor = self.near(self.look(seen.places), seen.senses, seen.embodiment)
         return torch.cat([told[..., :3] + near, told[..., 3:]], -1)
 
     def forward(self, seen: Evidence) -> Judged:

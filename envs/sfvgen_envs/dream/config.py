@@ -22,7 +22,7 @@ class DreamConfig:
     observe: tuple[str, ...] = ("pixels", "pose")
     """keys of the observation; without `pixels` nothing is decoded"""
     threshold: float = 0.5
-    """an episode ends where the world says so with more than this probability"""
+    """an episode ends where the world holds it for more probable than this that it has ended by now"""
     memory: MemoryConfig | None = None
     """how each row remembers; None: not at all"""
     every: int = 1

@@ -22,19 +22,30 @@ class Judgement:
     """bool [B, H]; they stay as they were at the end"""
     over: Tensor
     """bool [B]"""
+    lasting: Tensor
+    """float [B]: how likely it is by now that the episode goes on"""
 
 
-def judged(config: DreamConfig, horizon: int, elapsed: Tensor, made: Made, moving: Tensor) -> Judgement:
-    """Rows that are not moving (bool [B]) get no reward and do not end; `elapsed` [B] counts the steps before."""
+def judged(
+    config: DreamConfig, horizon: int, elapsed: Tensor, lasting: Tensor, made: Made, moving: Tensor
+) -> Judgement:
+    """Rows that are not moving (bool [B]) get no reward and do not end; `elapsed` [B] counts the steps before, and
+    `lasting` [B] tells how likely it was then that the episode went on.
+
+    An end that nobody is sure of in any one frame, a ball that is reached or a road that is left, comes all the same.
+    """
     frames = made.reward.shape[1]
     number = torch.arange(frames, device=elapsed.device)[None]
-    terminated = (made.terminated > config.threshold) & moving[:, None]
+    lasts = lasting[:, None] * (1 - made.terminated).cumprod(1)
+    terminated = (1 - lasts > config.threshold) & moving[:, None]
     truncated = (elapsed[:, None] + number + 1 >= horizon) & moving[:, None]
     ends = terminated | truncated
     last = torch.where(ends.any(1), ends.long().argmax(1), frames - 1)[:, None]
     when, counts = torch.minimum(number, last), (number <= last) & moving[:, None]
     reward = torch.where(counts, made.reward - config.penalty * made.doubt, 0)
-    return Judgement(_at(made, when), reward, terminated.gather(1, when), truncated.gather(1, when), ends.any(1))
+    terminated, truncated = terminated.gather(1, when), truncated.gather(1, when)
+    lasting = torch.where(moving, lasts.gather(1, last)[:, 0], lasting)
+    return Judgement(_at(made, when), reward, terminated, truncated, ends.any(1), lasting)
 
 
 def _at(made: Made, when: Tensor) -> Made:

@@ -17,6 +17,7 @@ from sfvgen_planner.types import FRAMES_PER_CHUNK, POSE_CAMERA
 from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank
+from sfvgen_planner.world.outcome import places_after
 from sfvgen_planner.world.stepping import Chunk, Piece, Stepped, step
 from sfvgen_planner.world.wanting import apart, wanted
 
@@ -56,12 +57,14 @@ def nothing(dream: Dream, rows: int) -> DreamState:
         world=dream.identity,
         latents=torch.zeros(rows, dream.kept, *world.shape, dtype=dream.dtype, device=device),
         facts=dream.facts(poses),
+        places=blank[:, None],
         length=zeros,
         parts=(),
         seeds=zeros,
         elapsed=zeros,
         chunks=zeros,
         over=torch.ones(rows, dtype=torch.bool, device=device),
+        lasting=torch.ones(rows, dtype=dream.dtype, device=device),
         memory=fresh(dream, rows),
         asked=asked,
         detail=detail,
@@ -77,7 +80,9 @@ def entered(
     """New episodes begin in these rows (int64 [K]), with noise keyed by seeds int64 [K]; `memory`, of K rows, is what
     they remember already. No other row changes."""
     gone = torch.zeros_like(state.over).index_fill(0, rows, True)
-    state = replace(state.without(gone), over=state.over & ~gone, seeds=placed(state.seeds, rows, seeds))
+    lasting = state.lasting.masked_fill(gone, 1.0)
+    state = replace(state.without(gone), over=state.over & ~gone, lasting=lasting)
+    state = replace(state, seeds=placed(state.seeds, rows, seeds))
     elapsed = torch.tensor([start.elapsed for start in starts], device=rows.device)
     zero = torch.zeros_like(rows)
     state = replace(state, elapsed=placed(state.elapsed, rows, elapsed), chunks=placed(state.chunks, rows, zero))
@@ -112,8 +117,8 @@ def _told_past(dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[S
     latents, facts = dream.world.codec.encode(pixels).to(dream.dtype), dream.facts(poses)
     piece, length = Piece(latents, facts), torch.full_like(rows, pixels.shape[1])
     state = _filed(replace(state, length=placed(state.length, rows, torch.zeros_like(rows))), rows, piece)
-    state = replace(state, length=placed(state.length, rows, length))
-    features = None
+    places = placed(state.places, rows, latents[:, -1:])
+    state, features = replace(state, length=placed(state.length, rows, length), places=places), None
     if "features" in dream.config.observe:
         features = _looked_at(dream, piece, factors(state, rows))
     if state.detail is not None:
@@ -230,7 +235,8 @@ def _opened(dream: Dream, state: DreamState, rows: Tensor, ahead: int) -> list[P
 
 def _part(state: DreamState, rows: Tensor, past: int, ahead: int) -> Part:
     known = Piece(state.latents[rows, -past:], facts_of(state.facts[-past:], rows))
-    chunk = Chunk(known, state.seeds[rows], state.elapsed[rows] + ahead + 1, factors(state, rows))
+    first, memory = state.elapsed[rows] + ahead + 1, factors(state, rows)
+    chunk = Chunk(known, state.seeds[rows], first, state.places[rows], memory)
     return Part(rows, torch.ones_like(rows, dtype=torch.bool), chunk)
 
 
@@ -254,7 +260,9 @@ def _closed(dream: Dream, state: DreamState, part: Part, writes: bool) -> DreamS
     alive = part.alive.nonzero()[:, 0]
     latents, facts = chunk.latents[alive], facts_of(chunk.known, alive)
     state = _filed(state, rows, Piece(latents[:, past:], facts[past:]))
-    state = replace(state, chunks=state.chunks.index_add(0, rows, torch.ones_like(rows)))
+    places = places_after(state.places[rows], latents[:, -1:], facts.poses[:, past - 1], facts.poses[:, -1])
+    places, ones = placed(state.places, rows, places), torch.ones_like(rows)
+    state = replace(state, places=places, chunks=state.chunks.index_add(0, rows, ones))
     if not writes or state.memory is None:
         return state
     due = state.chunks[rows] % dream.config.every == 0

@@ -21,8 +21,10 @@ from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.stepping import Chunk, Piece
 
-VERSION = 2
-ROWS = ("latents", "length", "seeds", "elapsed", "chunks", "over")
+VERSION = 3
+ROWS = ("latents", "places", "length", "seeds", "elapsed", "chunks", "over", "lasting")
+KEPT = ("seeds", "first", "places")
+"""Of a chunk, besides its frames."""
 Tensors = dict[str, Tensor]
 
 
@@ -112,8 +114,8 @@ def _state(tensors: Tensors, told: Mapping[str, Any]) -> DreamState:
 
 def _put_part(tensors: Tensors, name: str, part: Part) -> dict[str, Any]:
     chunk = part.chunk
-    for key, value in {"rows": part.rows, "alive": part.alive, "seeds": chunk.seeds, "first": chunk.first}.items():
-        tensors[f"{name}/{key}"] = value
+    tensors |= {f"{name}/rows": part.rows, f"{name}/alive": part.alive}
+    tensors |= {f"{name}/{key}": getattr(chunk, key) for key in KEPT}
     texts = []
     for number, piece in enumerate((chunk.past, *chunk.made)):
         tensors[f"{name}/{number}/latents"] = piece.latents
@@ -131,7 +133,8 @@ def _part(tensors: Tensors, name: str, told: Mapping[str, Any], state: DreamStat
         # A memory does not change within a chunk, so the one the chunk began under is the row's own still.
         first = rows[:: len(rows) // told["memories"]]
         factors = take(state.memory, first // (state.rows // state.memory.rows)).factors
-    chunk = Chunk(past, tensors[f"{name}/seeds"], tensors[f"{name}/first"], factors, tuple(made))
+    kept = {key: tensors[f"{name}/{key}"] for key in KEPT}
+    chunk = Chunk(past, **kept, memory=factors, made=tuple(made))
     return Part(rows, tensors[f"{name}/alive"], chunk)
 
 

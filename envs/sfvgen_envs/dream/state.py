@@ -100,6 +100,8 @@ class DreamState:
     """[B, L, C, h, w] history, newest last"""
     facts: Facts
     """[B, L] of the same frames"""
+    places: Tensor
+    """[B, 1, C, h, w]: pictures of where things were when they were last seen, for outcomes"""
     length: Tensor
     """int64 [B]: how many of the L are of this episode"""
     parts: tuple[Part, ...]
@@ -111,6 +113,8 @@ class DreamState:
     """int64 [B] chunks finished in this episode"""
     over: Tensor
     """bool [B]: the episode has ended (or not begun) and nothing follows it but a reset"""
+    lasting: Tensor
+    """[B]: how likely it is that the episode goes on, after all that was said of its end"""
     memory: Memory | None
     """of M rows: row i of B is under memory i // (B / M), so that forks share one until they write"""
     asked: Tensor | None
@@ -158,7 +162,7 @@ class DreamState:
             chunk = chunk if seeds is None else replace(chunk, seeds=seeds[rows])
             return Part(rows, repeated(one.alive), chunk)
 
-        names = ("latents", "length", "seeds", "elapsed", "chunks", "over", "asked")
+        names = ("latents", "places", "length", "seeds", "elapsed", "chunks", "over", "lasting", "asked")
         forked = {name: repeated(getattr(self, name)) for name in names}
         shown = Shown(*(repeated(getattr(self.shown, field.name)) for field in fields(Shown)))
         detail = None if self.detail is None else self.detail.repeat(times)

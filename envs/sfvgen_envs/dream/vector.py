@@ -242,9 +242,9 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         rows, before = goes.nonzero()[:, 0], state.elapsed
         started, (state, made) = state, advanced(dream, state, dream.happens(actions), rows, writes)
         made = nearer(dream, started, made) if dream.config.reward == "goal" else made
-        found = judged(dream.config, dream.imitated.horizon, before, made, goes)
+        found = judged(dream.config, dream.imitated.horizon, before, started.lasting, made, goes)
         state = last_shown(dream, state, rows, found.made) if len(rows) else state
-        self._state = replace(state.without(found.over), over=state.over | found.over)
+        self._state = replace(state.without(found.over), over=state.over | found.over, lasting=found.lasting)
         doubts = {"uncertainty": found.made.doubt} if dream.config.doubts else {}
         predicted = {"success_predicted": found.made.success, **doubts}
         return found, {key: torch.where(goes[:, None], value, 0) for key, value in predicted.items()}
