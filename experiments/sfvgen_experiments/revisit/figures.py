@@ -13,7 +13,7 @@ from sfvgen_experiments.revisit.arms import COPY, NONE, Course
 from sfvgen_experiments.revisit.objects import misplaced
 from sfvgen_planner.metrics.cuts import scene_cuts
 from sfvgen_planner.metrics.figures import Extractor
-from sfvgen_planner.metrics.quality import psnr
+from sfvgen_planner.metrics.quality import psnr, ssim
 from sfvgen_planner.metrics.revisits import scene_revisit_consistency
 from sfvgen_planner.metrics.statistics import Interval, mean_interval
 
@@ -56,6 +56,11 @@ def measure(course: Course, made: dict[str, Frames], extract: Extractor | None) 
             }
         found[name] = {
             "ages": bands,
+            "whole": {
+                "psnr": mean_interval(decibels[name].mean(1)),
+                "ssim": mean_interval(ssim(real, one).double().mean(1).numpy()),
+                "src": over(places[name], ~np.isnan(places[name])),
+            },
             "cuts": cuts(trip.pixels[:, trip.seen - BEFORE : trip.seen], one),
             "sharpness": sharpness_of(real, one),
             **({"object": objects(course, one, old)} if trip.colours else {}),

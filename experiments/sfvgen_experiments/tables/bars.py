@@ -1,0 +1,89 @@
+"""What is wanted of the four tables, and whether it is there."""
+
+
+import numpy as np
+
+from sfvgen_experiments.revisit.arms import NONE, SWAPPED
+from sfvgen_experiments.tables.parts import AFTER, CUBE, DEFAULT, PLANS, ROUTE, WAYS, WITHOUT, Found
+from sfvgen_planner.metrics.statistics import bootstrap_interval
+
+FARTHER = {"cube_return": 6.2, "route_return": 4.2}
+"""How many times farther off without memory is wanted: the paper's ratios."""
+LOOP = 4.0
+"""The same for the loop, where cubes are returned."""
+LONGER = ("longer", "bank")
+"""Arms that look at the very frames, and are reported as they come."""
+SWAP = 0.8
+"""Of the gain: what another episode's memory has to lose."""
+
+
+def verdicts(found: Found) -> list[str]:
+    """The bars, each in words."""
+    distance = "{}: distance {}"
+    bars = [
+        _times(distance.format(task, "without memory / with it"), found, task, (PLANS + WITHOUT, PLANS), wanted)
+        for task, wanted in FARTHER.items()
+    ]
+    what = distance.format("cube_return", "without the loop / after it")
+    bars.append(_times(what, found, "cube_return", (PLANS, PLANS + AFTER), LOOP))
+    for way in (ROUTE, CUBE):
+        arms = found.get(WAYS, {}).get("rows", {}).get(way, {}).get("arms")
+        bars += _recall(way, arms) if arms else [f"{way}: not measured"]
+    return bars
+
+
+def _recall(way: str, arms: Found) -> list[str]:
+    """What is wanted of the memory on a way back."""
+    bars = [f"{way}, {measure} better than every other arm: {_best(measure, arms)}" for measure in ("psnr", "src")]
+    own, swapped = (_psnr(arms, name) - _psnr(arms, NONE) for name in (DEFAULT, DEFAULT + SWAPPED))
+    if own <= 0:
+        lost = f"no gain to lose ({own:.2f} dB): NOT MET"
+    else:
+        lost = f"{1 - swapped / own:.0%} of {own:.2f} dB, {SWAP:.0%} wanted: {_met(1 - swapped / own >= SWAP)}"
+    without, mine = (arms[name]["cuts"]["mean"] for name in (NONE, DEFAULT))
+    cuts = f"{mine:.2f} of {without:.2f}: {_met(mine <= without / 2)}" if without else "nobody cuts, so it says nothing"
+    return [*bars, f"{way}, lost under another's memory: {lost}", f"{way}, scene cuts halved: {cuts}"]
+
+
+def _best(measure: str, arms: Found) -> str:
+    """The memory beside the best of the others, but for those that look at the very frames."""
+    others = {
+        name: arm["whole"][measure]["mean"]
+        for name, arm in arms.items()
+        if name not in (DEFAULT, *LONGER) and not name.endswith(SWAPPED) and arm["whole"][measure]
+    }
+    mine = arms[DEFAULT]["whole"][measure]
+    if not mine or not others:
+        return "not measured"
+    rival = max(others, key=lambda name: others[name])
+    return f"{mine['mean']:.3f} against {others[rival]:.3f} of {rival}: {_met(mine['mean'] > others[rival])}"
+
+
+def _psnr(arms: Found, name: str) -> float:
+    return float(arms[name]["whole"]["psnr"]["mean"])
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "NOT MET"
+
+
+def _times(what: str, found: Found, task: str, parts: tuple[str, str], wanted: float) -> str:
+    """A ratio of mean distances over the episodes that both played."""
+    far_rows, near_rows = (_distances(found.get(part), task) for part in parts)
+    both = sorted({*far_rows} & {*near_rows})
+    if len(both) < 2:
+        return f"{what}: not measured"
+    pairs = np.array([(far_rows[index], near_rows[index]) for index in both])
+    ratio = bootstrap_interval(lambda some: float(pairs[some, 0].sum() / pairs[some, 1].sum()), len(pairs))
+    between = f"[{ratio.low:.2f}, {ratio.high:.2f}]"
+    return f"{what}: {ratio.mean:.2f} {between}, {wanted:g} wanted: {_met(ratio.mean >= wanted)}"
+
+
+def _distances(part: Found | None, task: str) -> dict[int, float]:
+    """Of the planner, by episode."""
+    rows = part["rows"] if part else ()
+    return {
+        row["index"]: row["waypoint_distance"]
+        for row in rows
+        if row["task"] == task and row["agent"] != "random" and row["waypoint_distance"] is not None
+    }
