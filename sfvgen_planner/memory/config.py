@@ -145,6 +145,6 @@ RECALL = MemoryConfig(
     rise=inf,
 )
 """What recalled most in the panorama (`sfvgen probe memory`); for causal worlds, and tried in no other world."""
-HYPERZZW = replace(DEFAULT, operator="hyperzzw", rank=64, bound=inf, strength=1.0)
+HYPERZZW = replace(DEFAULT, operator="hyperzzw", rank=64, bound=inf)
 """Another fast memory to compare with: the HyperZ.Z.W operator, written as `DEFAULT` is."""
 PRESETS = {"default": DEFAULT, "paper": PAPER, "recall": RECALL, "hyperzzw": HYPERZZW}

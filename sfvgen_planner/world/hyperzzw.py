@@ -24,7 +24,7 @@ PLACED = r"embed|blocks\.\d+\.[qkvo]|blocks\.\d+\.(up|down)|out|carry\.(up|maps|
 """Layers, by whole name, whose every input stands in some place of a picture."""
 OCTAVES = (0, 5)
 """Of a ray's direction: layers stand on finer grids than the tokens that an address is made for."""
-SPREAD = 1.0
+SPREAD = 4.0
 """How far the coordinate network's first weights are drawn: the farther, the finer what it can tell apart at first."""
 DIRECTION = 3 + 6 * (OCTAVES[1] - OCTAVES[0] + 1)
 
