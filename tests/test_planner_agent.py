@@ -318,6 +318,9 @@ def test_a_dream_goes_on_as_if_it_had_been_one(rows: int, memory: bool) -> None:
     mind.saw(history.window, history.ripe)
     actions = SPACE.actions(np.random.default_rng(0).uniform(-1, 1, (rows, 3, 16, 2)))
     first, rest = (replace(actions, values=actions.values[:, :, part]) for part in (slice(0, 8), slice(8, 16)))
+    for still in (mind.world.pose_head.move.weight, mind.world.pose_head.move.bias):
+        still.data.zero_()  # before an eye that stands still, things are where they were seen
+    torch.nn.init.normal_(mind.world.outcome.near.body.weight)
     imagine: Any = mind.imagine(2)
     whole, begun = imagine(history.context, actions), replace(imagine(history.context, first), actions=first)
     ended = imagine.resume(history.context, begun, rest)

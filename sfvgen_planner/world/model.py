@@ -110,15 +110,17 @@ class WorldModel(nn.Module):
         memory: LowRank | None = None,
         first: int = 0,
         foreseen: bool = True,
+        places: Tensor | None = None,
     ) -> Dreamt:
         """T frames after `past` [R, Tp, C, h, w], chunk by chunk, never leaving latent space.
 
         `known` [R, Tp] and `new` [R * N, T] say what happens into each frame; `seeds` int64 [R * N] key the noise, and
         `first` is the number of the first new frame in its episode: a dream goes on the same whatever it is cut into.
-        Poses in `new` count for nothing unless `foreseen` is False: then they are how it was.
+        Poses in `new` count for nothing unless `foreseen` is False: then they are how it was. `places` [R, 1, C, h, w]
+        shows where things were when they were last seen, if that was not in the last frame of the past.
         """
         chunks: list[Dreamt] = []
-        times, places = new.rows // known.rows, past[:, -1:]
+        times, places = new.rows // known.rows, past[:, -1:] if places is None else places
         for start in range(0, new.frames, FRAMES_PER_CHUNK):
             facts = new[start : start + FRAMES_PER_CHUNK]
             if foreseen:
