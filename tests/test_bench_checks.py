@@ -13,15 +13,16 @@ from world_fakes import tiny_world
 
 from sfvgen_envs.table import TableScene
 from sfvgen_experiments.bench import checks
-from sfvgen_experiments.bench.checks import Checks, Kept, main, pieces, untrained
+from sfvgen_experiments.bench.checks import Checks, main, pieces, untrained
 from sfvgen_experiments.checks import capacity as capacity_of
+from sfvgen_experiments.checks.kept import Kept
 from sfvgen_experiments.checks.picture import plot
 from sfvgen_experiments.checks.recall import recall, remembered, rolled
 from sfvgen_experiments.checks.scenes import KINDS, TRAINED, record, some
 from sfvgen_experiments.revisit.arms import Course
 from sfvgen_experiments.revisit.ways import Trip
 from sfvgen_planner.errors import BadOption, UnknownName
-from sfvgen_planner.memory import MemoryConfig, start
+from sfvgen_planner.memory import PRESETS, MemoryConfig, start
 from sfvgen_planner.metrics.statistics import Interval, mean_interval
 
 QUICK = MemoryConfig(variant="jump", modules=("brush",), rank=2, updates=1, draws=1)
@@ -117,11 +118,10 @@ def test_the_command_measures_each_piece_once_and_goes_on(
 ) -> None:
     tiny_world(process="clean").save_pretrained(tmp_path / "world")
     monkeypatch.setattr(checks, "record", lambda kind, scenes, seen, dreamt, size: toy_trip(scenes))
-    monkeypatch.setitem(checks.PRESETS, "default", QUICK)
-    asked = Checks(
-        world=str(tmp_path / "world"), kinds=(TRAINED, "light"), episodes=2, counts=(1, 2), memories=3, seen=56,
-        dreamt=8, every=3, threads=1, out=str(tmp_path / "out"),
-    )  # fmt: skip
+    monkeypatch.setitem(PRESETS, "default", QUICK)
+    sizes = {"episodes": 2, "counts": (1, 2), "memories": 3, "seen": 56, "dreamt": 8, "every": 3, "threads": 1}
+    places = {"world": str(tmp_path / "world"), "out": str(tmp_path / "out")}
+    asked = Checks(body="toy", kinds=(TRAINED, "light"), **places, **sizes)  # type: ignore[arg-type]
     told = main(asked)
     assert told == json.loads((tmp_path / "out" / "checks.json").read_text())
     capacity = [f"{which} of {count}" for count in (1, 2) for which in ("first", "last")]

@@ -8,7 +8,6 @@ Everywhere one sweep is seen and remembered, and the next frames, of views last 
 under true poses.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -20,21 +19,22 @@ from tqdm import tqdm
 
 from sfvgen_experiments.bench.report import cell
 from sfvgen_experiments.checks.capacity import capacity, episodes_of
+from sfvgen_experiments.checks.kept import Figures, Kept
 from sfvgen_experiments.checks.picture import plot
 from sfvgen_experiments.checks.recall import recall, remembered, rolled, windows_of
 from sfvgen_experiments.checks.scenes import KINDS, TRAINED, record
 from sfvgen_experiments.revisit.arms import Course
-from sfvgen_planner.data.atomic import write_bytes
+from sfvgen_experiments.revisit.ways import Trip
 from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.memory import PRESETS, MemoryConfig, remember, start
 from sfvgen_planner.memory.start import identity
-from sfvgen_planner.metrics.statistics import Interval
 from sfvgen_planner.types import FRAMES_PER_CHUNK
 from sfvgen_planner.world.model import WorldModel
 
 CHECKS = ("isolation", "capacity", "generalisation")
 UNTRAINED, LOOP, LAST = "untrained", "loop", "last of "
-Figures = dict[str, Interval | None]
+DECIDING = ("body", "preset", "episodes", "memories", "first", "seen", "dreamt", "every", "loop")
+"""Options that decide a figure, beside the world and its own name."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Checks:
 
     world: str | None = None
     loop: str | None = None
+    body: str = "cube_return"
     checks: tuple[str, ...] = CHECKS
     kinds: tuple[str, ...] = tuple(KINDS)
     preset: str = "default"
@@ -109,17 +110,20 @@ def measured(
 ) -> Iterator[tuple[str, Figures]]:
     """Figures of a piece by name; of capacity one for each count."""
     if piece.startswith(LAST):
-        count = episodes_of(config.counts, config.memories)
-        trip = record(TRAINED, range(config.first, config.first + count), config.seen, config.dreamt, size)
+        trip = tables(config, TRAINED, episodes_of(config.counts, config.memories), size)
         yield from capacity(world, trip, config.how, config.counts, config.memories, config.every, heard)
         return
-    used = (
-        world if piece in KINDS else untrained(world) if piece == UNTRAINED else WorldModel.from_pretrained(config.loop)
-    )
-    kind, scenes = piece if piece in KINDS else TRAINED, range(config.first, config.first + config.episodes)
-    course = Course.of(used, record(kind, scenes, config.seen, config.dreamt, size))
+    used = WorldModel.from_pretrained(config.loop) if piece == LOOP else world
+    used = untrained(world) if piece == UNTRAINED else used
+    course = Course.of(used, tables(config, piece if piece in KINDS else TRAINED, config.episodes, size))
     memory = remembered(used, course, config.how, config.every, heard)
     yield piece, recall(used, course, memory, rolled(memory))
+
+
+def tables(config: Checks, kind: str, count: int, size: int) -> Trip:
+    """So many episodes."""
+    trip = record(kind, range(config.first, config.first + count), config.seen, config.dreamt, size)
+    return replace(trip, body=config.body)
 
 
 def untrained(world: WorldModel, seed: int = 0) -> WorldModel:
@@ -133,55 +137,19 @@ def cost(world: WorldModel, config: Checks, todo: list[str], size: int) -> str:
     """In minutes, from one window that is remembered by the clock."""
     if not todo:
         return "all of it is there already"
-    trip = record(TRAINED, range(config.first, config.first + 1), config.seen, FRAMES_PER_CHUNK, size)
-    windows = windows_of(world, Course.of(world, trip), config.every)
+    windows = windows_of(world, Course.of(world, tables(config, TRAINED, 1, size)), config.every)
     how = replace(config.how, beyond=0.0)
     began = time.perf_counter()
     remember(world, start(world, how, 1), windows[-1], windows[:1])
     second = time.perf_counter() - began
-    rows = sum(config.episodes if not piece.startswith(LAST) else 0 for piece in todo)
-    rows += max(config.counts) * config.memories if any(piece.startswith(LAST) for piece in todo) else 0
-    count = rows * len(windows)
+    many = max(config.counts) * config.memories
+    count = len(windows) * sum(many if piece.startswith(LAST) else config.episodes for piece in todo)
     return f"{len(todo)} pieces, {count} windows to remember at {second:.1f} s: about {count * second / 60:.0f} minutes"
 
 
 def asked(config: Checks) -> dict[str, Any]:
     """What decides every figure, beside the world."""
     return {name: value for name, value in asdict(config).items() if name in DECIDING}
-
-
-DECIDING = ("preset", "episodes", "memories", "first", "seen", "dreamt", "every", "loop")
-
-
-class Kept:
-    """Figures in a JSON file; those that were asked for otherwise are not taken over."""
-
-    def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
-        self.path = folder / "checks.json"
-        self.told: dict[str, Any] = {"asked": asked, "figures": {}}
-        if self.path.exists():
-            before = json.loads(self.path.read_text())
-            self.told = before if before["asked"] == json.loads(json.dumps(asked)) else self.told
-
-    def has(self, name: str) -> bool:
-        """Is it measured?"""
-        return name in self.told["figures"]
-
-    def put(self, name: str, figures: Figures) -> None:
-        """On the disk when this returns."""
-        self.told["figures"][name] = {one: value and value.to_json() for one, value in figures.items()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(self.path, json.dumps(self.told, indent=2).encode())
-
-    def get(self, name: str, measure: str) -> Interval | None:
-        """A figure, if it is there."""
-        value = self.told["figures"].get(name, {}).get(measure)
-        if value is None:
-            return None
-        low, high = (
-            float("inf") * sign if value[end] is None else value[end] for end, sign in (("low", -1), ("high", 1))
-        )
-        return Interval(value["mean"], low, high, value["n"])
 
 
 def pictures(config: Checks, kept: Kept) -> None:
@@ -196,7 +164,7 @@ def pictures(config: Checks, kept: Kept) -> None:
             "both": (TRAINED, "own"),
             **({"loop, slow only": (LOOP, "off"), "loop": (LOOP, "own")} if config.loop else {}),
         }
-        values = {"dB": [get(*where) for where in bars.values()]}
+        values = {"mean and interval": [get(*where) for where in bars.values()]}
         plot(folder / "isolation.png", "views seen 40 frames ago or more, PSNR in dB", list(bars), values)
     if "capacity" in config.checks:
         labels = [str(count) for count in config.counts]
