@@ -13,6 +13,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import yaml
+from hydra import compose, initialize_config_module
 
 from sfvgen_experiments import cli, helping
 from sfvgen_experiments.collect import Collect, record
@@ -86,6 +87,15 @@ def test_yaml_and_python_have_the_same_defaults(command: str) -> None:
     for key, value in values.items():
         needed = defaults[key] is MISSING
         assert value == "???" if needed else _plain(defaults[key]) == value, key
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_option_can_be_given(command: str) -> None:
+    """`memory=default` was refused: Hydra takes an option for a choice where a folder of configurations is named so."""
+    keys = [option.key for option in helping.options(command)]
+    with initialize_config_module("sfvgen_configs", version_base="1.3"):
+        given = compose(helping.config_name(command), overrides=[f"{key}=7" for key in keys])
+    assert dict(given) == dict.fromkeys(keys, 7)
 
 
 def _plain(value: Any) -> Any:

@@ -29,8 +29,8 @@ class Option:
 
 
 def config_name(command: str) -> str:
-    """`bench camera` has its options in `bench/camera.yaml`."""
-    return command.replace(" ", "/")
+    """`bench camera` has its options in `bench-camera.yaml`: in a folder, Hydra would take its name for a choice."""
+    return command.replace(" ", "-")
 
 
 def options(command: str) -> list[Option]:
