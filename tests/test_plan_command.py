@@ -1,6 +1,7 @@
 """`sfvgen plan` and `sfvgen bench plan`: played, filmed, decided by paired episodes, and gone on with after a kill."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +18,10 @@ from sfvgen_experiments.bench.bars import Bar
 from sfvgen_experiments.plan import PlanConfig, main, play_one
 from sfvgen_experiments.plan_picture import panels, scatter
 from sfvgen_experiments.rows import Row
-from sfvgen_experiments.thinking import Arm, OracleMind, Thinking
+from sfvgen_experiments.thinking import Arm, OracleMind, Thinking, loaded
 from sfvgen_planner.data.video import read_video
-from sfvgen_planner.errors import BadOption, UnknownName
+from sfvgen_planner.errors import BadOption, SfvgenError, UnknownName
+from sfvgen_planner.memory import Bank
 from sfvgen_planner.planning import BeamSearch, Budget, Planner, Space
 from sfvgen_planner.planning.objectives import Reward
 from sfvgen_planner.types import Actions, Context
@@ -113,6 +115,17 @@ def test_it_acts_in_every_task_in_numbers_and_in_words(task: str, solver: str) -
         observation, *_, info = env.step(agent.act(observation, info).astype(float))
     assert isinstance(agent, PlannerAgent)
     assert len(agent.seconds) == (2 if solver == "icem" else 1)
+
+
+def test_a_planner_is_told_of_its_bank(tmp_path: Path) -> None:
+    env = gym.make(sfvgen_envs.TASKS["reach"], size=16)
+    thinking = Thinking(memory="default", bank=str(tmp_path / "none"))
+    with pytest.raises(SfvgenError, match="none"):
+        Arm.parse("planner", thinking).agent(env, "reach", 0, thinking)
+    with Bank.begun(tmp_path / "bank", loaded(None)):
+        forgetful = replace(thinking, memory=None, bank=str(tmp_path / "bank"))
+    with pytest.raises(BadOption, match="a bank without a memory"):
+        Arm.parse("planner", forgetful).agent(env, "reach", 0, forgetful)
 
 
 def test_names_of_planners() -> None:

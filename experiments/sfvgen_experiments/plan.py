@@ -36,6 +36,7 @@ class PlanConfig:
     episodes: int = 2
     world: str | None = None
     memory: str | None = None
+    bank: str | None = None
     solver: str = "icem"
     budget: str = "small"
     seconds: float | None = None
@@ -114,6 +115,7 @@ def play_one(config: PlanConfig, spec: EpisodeSpec) -> Played:
     thinking = Thinking(
         world=None if where == ORACLE else config.world,
         memory=config.memory,
+        bank=config.bank,
         horizon=config.horizon,
         every=config.every,
         objective=config.objective,

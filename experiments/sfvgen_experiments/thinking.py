@@ -70,6 +70,8 @@ class Thinking:
     world: str | None = None
     """folder of the learned world; the shipped one if None"""
     memory: str | None = None
+    bank: str | None = None
+    """folder of memories that episodes begin with"""
     horizon: int = 16
     every: int = 4
     objective: str = "reward"
@@ -129,7 +131,7 @@ class Arm:
             way = way_of(mind, env.action_space, phrases, **choices)
             return PlannerAgent(mind, way, seed=seed, parameters={"world": ORACLE, **choices})
         model = loaded(thinking.world)
-        return planner_agent(task, seed, env.action_space, model, memory=thinking.memory, **choices)
+        return planner_agent(task, seed, env.action_space, model, memory=thinking.memory, bank=thinking.bank, **choices)
 
     def card(self, agent: Agent, thinking: Thinking) -> dict[str, Any]:
         """Who that is, in JSON values; it changes when the agent or its world does."""

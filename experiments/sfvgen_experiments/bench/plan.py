@@ -105,6 +105,7 @@ def main(
     most: int = 100,
     world: str | None = None,
     memory: str | None = None,
+    bank: str | None = None,
     solver: str = "icem",
     budget: str = "small",
     seconds: float | None = None,
@@ -125,7 +126,7 @@ def main(
         raise BadOption(
             f"{least} to {most} episodes of {list(agents)}", "two or more, each agent once", "Means want episodes."
         )
-    thinking = Thinking(world, memory, horizon, every, objective, clip, solver, budget, seconds, steps)
+    thinking = Thinking(world, memory, bank, horizon, every, objective, clip, solver, budget, seconds, steps)
     contest = Contest(thinking, length, size, seed)
     arms = [Arm.parse(name, thinking) for name in agents]
     wanted = [Bar.parse(text, agents) for text in bars]
