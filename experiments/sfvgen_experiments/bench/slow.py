@@ -51,7 +51,7 @@ def main(
     windows: int = 200,
     long: int = 32,
     steps: int = 1,
-    long_steps: int = 25,
+    long_steps: int = 50,
     guidance: float = 1.0,
     behaviour: str = "",
     threads: int = 2,
