@@ -114,20 +114,23 @@ def test_a_share_of_what_was_lived_ends_its_episode(sets: list[LatentSet]) -> No
     none = replace(CONFIG, ended=0.0)
     drawn_plainly = [draw_batch(sets, tiny_world().encoder.layout, none, (0, step, 0)) for step in range(20)]
     assert np.mean([float(batch.lived.terminated[:, -1].sum()) for batch in drawn_plainly]) < np.mean(ends)
-    assert all((batch.lived.weight == 1).all() for batch in drawn_plainly)
+    assert all((batch.lived.weight == 1).all() for batch in drawn_plainly), "toys end in success"
     alone = replace(CONFIG, learn="heads")
     dreamt = [draw_batch(sets, tiny_world().encoder.layout, alone, (0, step, 0)) for step in range(20)]
     assert min(float(batch.terminated[:, -1].sum()) for batch in dreamt) >= CONFIG.batch * CONFIG.ended
 
 
-def test_what_is_drawn_often_counts_as_often_as_it_happens(sets: list[LatentSet], tmp_path: Path) -> None:
-    """Who meets more ends than there are fears everything: a weighted mean is the mean over all windows there are."""
+@pytest.mark.parametrize("fear", [1.0, 4.0])
+def test_what_is_drawn_often_counts_as_often_as_it_happens(sets: list[LatentSet], tmp_path: Path, fear: float) -> None:
+    """Who meets more ends than there are fears everything: a weighted mean is the mean over all windows there are, of
+    which those that are lost count `fear` times."""
     endless = LatentSet(toy_set(tmp_path / "toy" / "square-v0", steps=20), tiny_world().codec, tmp_path / "latents")
     for episode in endless.episodes[1:]:
         episode["terminated"][:] = False
     never = LatentSet(toy_set(tmp_path / "else" / "square-v0"), tiny_world().codec, tmp_path / "latents")
     for episode in never.episodes:
         episode["terminated"][:] = False
+    endless.episodes[0]["success"][:] = False
     several, length = [sets[0], endless, never], 9
 
     def told(window: LatentWindow) -> np.ndarray:
@@ -137,14 +140,18 @@ def test_what_is_drawn_often_counts_as_often_as_it_happens(sets: list[LatentSet]
     everything = [
         [(number, first) for number, many in enumerate(one.windows(length)) for first in range(many)] for one in several
     ]
-    exact = np.mean([told(one.read(places, length)).mean() for one, places in zip(several, everything, strict=True)])
-    parts, weight = drawn(several, 40_000, length, np.random.default_rng(0), ended=0.3)
+    exact, share = 0.0, 0.0
+    for one, places in zip(several, everything, strict=True):
+        window = one.read(places, length)
+        counts = np.where(window.terminated.any(1) & ~window.success.any(1), fear, 1.0)
+        exact, share = exact + (told(window) * counts).mean() / 3, share + counts.mean() / 3
+    parts, weight = drawn(several, 40_000, length, np.random.default_rng(0), ended=0.3, fear=fear)
     values = np.concatenate([told(part) for part in parts])
     weighted = values * weight.numpy()
     spread = weighted.std() / np.sqrt(len(weighted))
     assert weighted.mean() == pytest.approx(exact, abs=4 * spread)
     assert abs(values.mean() - exact) > 12 * spread, "without weights it is another mean"
-    assert float(weight.mean()) == pytest.approx(1, abs=0.01)
+    assert float(weight.mean()) == pytest.approx(share, abs=0.01)
 
 
 def test_where_nothing_ends_no_end_is_drawn(sets: list[LatentSet]) -> None:
@@ -332,6 +339,8 @@ def test_bad_settings_are_refused(sets: list[LatentSet], tmp_path: Path) -> None
         SlowConfig(whole=0.8, single=0.3)
     with pytest.raises(BadOption, match=r"ended=1\.0"):
         SlowConfig(ended=1.0)
+    with pytest.raises(BadOption, match=r"fear=0\.0"):
+        SlowConfig(fear=0.0)
     with pytest.raises(BadOption, match="as long"):
         sets[0].sample(np.random.default_rng(0), 2, 99)
     short = LatentSet(toy_set(tmp_path / "toy" / "square-v0", steps=8), tiny_world().codec, tmp_path / "latents")

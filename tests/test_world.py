@@ -12,9 +12,10 @@ from world_fakes import BODY, tiny_world
 from sfvgen_experiments.pack import Pack, main
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.types import Actions, Context
+from sfvgen_planner.world.dreamt import Dreamt
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank, RowLinear
-from sfvgen_planner.world.model import Dreamt, WorldModel
+from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
 
 TWO = SamplerConfig(steps=2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Literal, get_args
 
 import numpy as np
@@ -57,6 +58,8 @@ class SlowConfig:
     ended: float = 0.25
     """share of these that end their episode, where heads learn alone also of what is dreamt: a crash or a success is
     one frame in hundreds, and what a plan is about. Each counts as little as it is rare, or a planner would fear all"""
+    fear: float = 10.0
+    """but ends without success, so many times as much: planners try what nobody did who was recorded"""
     stances: int = 32
     """single frames that the posture head learns from"""
     learn: Learn = "all"
@@ -73,6 +76,8 @@ class SlowConfig:
             raise BadOption(f"learn={self.learn}", f"one of {get_args(Learn)}", "See SlowConfig.")
         if not 0 <= self.ended < 1:
             raise BadOption(f"ended={self.ended}", "a share, from 0 to below 1", "See SlowConfig.")
+        if not 0 < self.fear < inf:
+            raise BadOption(f"fear={self.fear}", "above 0", "1 counts every end as often as it happens.")
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         new -= FRAMES_PER_CHUNK
     ended = config.ended if config.learn in READING else 0.0
     fitting = [one for one in sets if one.windows(past + new).any()] or sets
-    windows, weight = drawn(fitting, config.batch, past + new, rng, ended)
+    windows, weight = drawn(fitting, config.batch, past + new, rng, ended, config.fear)
     truth = Facts.stack([Facts.of_window(w.window, layout, w.body, w.camera) for w in windows])
     latents = torch.cat([w.latents for w in windows])
     rows, frames = latents.shape[:2]
@@ -180,7 +185,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         disturbance,
         wear,
         drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
-        _lived(*drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng, config.ended), layout),
+        _lived(*drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng, config.ended, config.fear), layout),
         _lived(*drawn(sets, config.stances, 1, rng), layout),
     )
 
@@ -212,10 +217,16 @@ def _lived(parts: Sequence[LatentWindow], weight: Tensor, layout: Layout) -> Liv
 
 
 def drawn(
-    sets: Sequence[LatentSet], count: int, length: int, rng: np.random.Generator, ended: float = 0.0
+    sets: Sequence[LatentSet],
+    count: int,
+    length: int,
+    rng: np.random.Generator,
+    ended: float = 0.0,
+    fear: float = 1.0,
 ) -> tuple[list[LatentWindow], Tensor]:
     """Windows of sets that count alike; a share of them ends its episode, where episodes of its set do. And weights
-    [count], in whose mean each window of a set counts as if it had been drawn from anywhere."""
+    [count], in whose mean each window of a set counts as if it had been drawn from anywhere, `fear` times so where it
+    ends without success."""
     last = int(count * ended)
     parts, weights = [], []
     for rare, many in ((False, count - last), (True, last)):
@@ -223,7 +234,8 @@ def drawn(
             ending = one.ending(length) if last else 0.0
             part = one.ends(rng, n, length) if rare and ending else one.sample(rng, n, length)
             parts.append(part)
-            weights.append(_as_rare(part.terminated[:, -1], ending, last / count))
+            lost = part.terminated[:, -1] & ~part.success[:, -1]
+            weights.append(_as_rare(part.terminated[:, -1], ending, last / count) * torch.where(lost, fear, 1.0))
     return parts, torch.cat(weights)
 
 

@@ -18,13 +18,14 @@ from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.denoiser import Cache, Denoised
 from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.diffusion import PROCESSES, Process
+from sfvgen_planner.world.dreamt import Dreamt
 from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.inverse import InverseDynamics
 from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.noise import keyed_noise
-from sfvgen_planner.world.outcome import Evidence, Judged, OutcomeHead, places_after
+from sfvgen_planner.world.outcome import Evidence, OutcomeHead, places_after
 from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee
 from sfvgen_planner.world.posture import PostureHead
 from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
@@ -45,20 +46,6 @@ class WorldConfig:
     process: Process = PROCESSES["flow"]
     past: int = 8
     """frames of context a chunk is dreamt from"""
-
-
-@dataclass(frozen=True)
-class Dreamt:
-    """T new frames for each of R rows."""
-
-    latents: Tensor
-    """[R, T, C, h, w]"""
-    facts: Facts
-    """what happened, with foreseen poses"""
-    judged: Judged
-    """[R, T] each"""
-    evidence: tuple[Evidence, ...]
-    """what each chunk was judged by"""
 
 
 class WorldModel(nn.Module):
@@ -131,7 +118,7 @@ class WorldModel(nn.Module):
             known, times = Facts.join(known.repeat(times), facts), 1
             before, now = known.poses[:, -1 - facts.frames], known.poses[:, -1]
             places, known = places_after(places, past[:, -1:], before, now), known[-self.config.past :]
-        return _joined(chunks)
+        return Dreamt.joined(chunks)
 
     def _chunk(
         self,
@@ -298,12 +285,3 @@ class WorldModel(nn.Module):
         return {
             name: value.contiguous() for name, value in state.items() if not name.startswith(("codec.", "encoder."))
         }
-
-
-def _joined(chunks: list[Dreamt]) -> Dreamt:
-    facts = chunks[0].facts
-    for chunk in chunks[1:]:
-        facts = Facts.join(facts, chunk.facts)
-    judged = (torch.cat([getattr(c.judged, n) for c in chunks], 1) for n in ("reward", "success", "terminated"))
-    evidence = tuple(seen for chunk in chunks for seen in chunk.evidence)
-    return Dreamt(torch.cat([chunk.latents for chunk in chunks], 1), facts, Judged(*judged), evidence)
