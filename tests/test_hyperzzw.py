@@ -11,11 +11,27 @@ from memory_fakes import rows_of, seen, world_of
 from peft import PeftModel
 from world_fakes import tiny_world
 
+from sfvgen_agents.minds import LearnedMind
 from sfvgen_planner.errors import BadMemory, BadOption, UnknownName
-from sfvgen_planner.memory import DEFAULT, PRESETS, Memory, MemoryConfig, Seen, load, merged, remember, save, start
+from sfvgen_planner.memory import (
+    DEFAULT,
+    PRESETS,
+    Bank,
+    Card,
+    Memory,
+    MemoryConfig,
+    Seen,
+    View,
+    load,
+    merged,
+    remember,
+    save,
+    start,
+)
 from sfvgen_planner.memory.merging import merge
 from sfvgen_planner.memory.remember import cropped, drawn, losses
 from sfvgen_planner.memory.start import identity
+from sfvgen_planner.types import Actions, Context
 from sfvgen_planner.world.address import fourier, pinhole
 from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
 from sfvgen_planner.world.hyperzzw import DIRECTION, OCTAVES, HyperZZW, phi
@@ -223,3 +239,24 @@ def test_bad_input_is_named() -> None:
         remember(world, replace(start(world, CONFIG, 1), config=low), seen(world, 1))
     with pytest.raises(BadOption, match="multiple"):
         dreamt(world, seen(world, 3), start(world, CONFIG, 2))
+
+
+def test_an_agent_plans_under_it_as_the_world_dreams_under_it_and_a_bank_gives_it_back(tmp_path: Path) -> None:
+    """No weights hold a kernel, so a single episode's plan takes its factors too."""
+    world = tiny_world(process="clean")
+    memory = remember(world, start(world, CONFIG, 1), seen(world, 1))
+    with Bank.begun(tmp_path, world) as bank:
+        bank.add(memory, Card(View("toy", np.zeros(3, np.float16)), 6))
+        found = bank.recall(View("toy", np.ones(3, np.float16))).memory
+    mind = LearnedMind(world, "toy", memory=CONFIG)
+    rng = np.random.default_rng(0)
+    poses = np.zeros((1, 8, 9), np.float32)
+    poses[..., 3] = 1
+    context = Context(rng.integers(0, 256, (1, 8, 16, 16, 3), dtype=np.uint8), poses)
+    actions = Actions("vector", rng.uniform(-1, 1, (1, 2, 8, 2)).astype(np.float32))
+    plain = mind.imagine(1)(context, actions).latents
+    mind.memory = found
+    told = mind.imagine(1)(context, actions).latents
+    expected = world.imagine_with(found.factors, body="toy", seeds=mind.seeds)(context, actions).latents
+    assert torch.equal(told, expected)  # type: ignore[arg-type]
+    assert not torch.allclose(told, plain)  # type: ignore[arg-type]
