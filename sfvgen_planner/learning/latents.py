@@ -96,7 +96,8 @@ class LatentSet:
 
     def _over(self, length: int) -> NDArray[np.bool_]:
         """[episodes] which are as long and came to an end."""
-        return (self.windows(length) > 0) & np.array([bool(one["terminated"][-1]) for one in self.episodes])
+        ends = [bool(one["terminated"][-1]) for one in self.episodes]
+        return np.array([many > 0 and end for many, end in zip(self.windows(length), ends, strict=True)], bool)
 
     def listed(self, count: int, length: int) -> LatentWindow:
         """The same `count` windows every time, spread evenly over the set."""

@@ -111,8 +111,9 @@ class SlowLoss(nn.Module):
         outcomes = torch.stack([batch.rewards, batch.success, batch.terminated])[..., past:]
         for seen in dreamt.evidence:
             frames = seen.moved.shape[1]
-            now, outcomes = outcomes[..., :frames], outcomes[..., frames:]
-            losses.append(self.world.outcome.loss(seen, *now, batch.weight))
+            rewards, success, terminated = outcomes[..., :frames]
+            losses.append(self.world.outcome.loss(seen, rewards, success, terminated, batch.weight))
+            outcomes = outcomes[..., frames:]
         return torch.stack(losses).mean()
 
     def _outcomes(self, lived: Lived) -> Tensor:

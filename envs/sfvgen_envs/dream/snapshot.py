@@ -24,7 +24,7 @@ from sfvgen_planner.world.stepping import Chunk, Piece
 VERSION = 3
 ROWS = ("latents", "places", "length", "seeds", "elapsed", "chunks", "over", "lasting")
 KEPT = ("seeds", "first", "places")
-"""Of a chunk, besides its frames."""
+"""Of a chunk, after its past."""
 Tensors = dict[str, Tensor]
 
 
@@ -133,8 +133,8 @@ def _part(tensors: Tensors, name: str, told: Mapping[str, Any], state: DreamStat
         # A memory does not change within a chunk, so the one the chunk began under is the row's own still.
         first = rows[:: len(rows) // told["memories"]]
         factors = take(state.memory, first // (state.rows // state.memory.rows)).factors
-    kept = {key: tensors[f"{name}/{key}"] for key in KEPT}
-    chunk = Chunk(past, **kept, memory=factors, made=tuple(made))
+    seeds, first, places = (tensors[f"{name}/{key}"] for key in KEPT)
+    chunk = Chunk(past, seeds, first, places, factors, tuple(made))
     return Part(rows, tensors[f"{name}/alive"], chunk)
 
 
