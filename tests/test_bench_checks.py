@@ -113,6 +113,17 @@ def test_an_untrained_world_shares_all_but_the_denoiser() -> None:
     assert not torch.equal(fresh.denoiser.embed.weight, world.denoiser.embed.weight)
 
 
+def test_a_memory_can_be_written_into_an_untrained_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last layers are 0: a bound by their size would leave nothing of what is written there."""
+    monkeypatch.setattr(checks, "record", lambda kind, scenes, seen, dreamt, size: toy_trip(scenes))
+    monkeypatch.setitem(PRESETS, "default", QUICK)
+    asked = Checks(body="toy", episodes=2, seen=56, dreamt=8, every=3)
+    told = dict(checks.measured(tiny_world(process="clean"), asked, "untrained", 16, lambda chunk: None))
+    gain = told["untrained"]["gain"]
+    assert gain is not None
+    assert gain.mean != 0
+
+
 def test_the_command_measures_each_piece_once_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

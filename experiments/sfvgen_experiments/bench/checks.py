@@ -11,6 +11,7 @@ under true poses.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,9 @@ def measured(
     used = WorldModel.from_pretrained(config.loop) if piece == LOOP else world
     used = untrained(world) if piece == UNTRAINED else used
     course = Course.of(used, tables(config, piece if piece in KINDS else TRAINED, config.episodes, size))
-    memory = remembered(used, course, config.how, config.every, heard)
+    # Layers that answer 0 before they are trained would bound what is added to them by 0.
+    how = replace(config.how, bound=inf) if piece == UNTRAINED else config.how
+    memory = remembered(used, course, how, config.every, heard)
     yield piece, recall(used, course, memory, rolled(memory))
 
 
