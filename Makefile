@@ -37,7 +37,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## let a planner play, record every task and write outputs/demo/index.html
 	$(BIN)/sfvgen demo
 
-# The shipped world: what it saw, how long it was trained. Every step goes on where it was killed.
+# The shipped world: what it saw, how long it was trained. Every step goes on where it was killed. A policy that was tempted by
+# what the world said of rewards is recorded, so that the world learns what such ways are worth.
 RUN ?= outputs/world-run
 PRECISION ?= bf16
 SETS := reach push_cube push_sweep cube_return cube_sweep lane_keep route_return
@@ -72,7 +73,10 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(train) 'data=$(call list,$(SETS) $(NOISE))' init=$(RUN)/world/world out=$(RUN)/heads steps=1400 rate=0.0015 learn=heads
 	$(train) 'data=$(call list,$(SETS) $(NOISE))' init=$(RUN)/heads/world out=$(RUN)/poses steps=2000 rate=0.001 learn=poses
 	$(train) 'data=$(call list,$(SETS) $(NOISE) $(ENDS))' init=$(RUN)/poses/world out=$(RUN)/outcomes steps=1400 rate=0.0012 learn=outcomes
-	$(BIN)/sfvgen pack world=$(RUN)/outcomes/world out=sfvgen_planner/pretrained/world
+	$(BIN)/sfvgen rl task=reach algo=sac 'observe=[pose,goal]' steps=6000 evaluate=0 seed=1000 world=$(RUN)/outcomes/world out=$(RUN)/rl
+	$(call record,reach,270,reach_policy,8,fixed,$(RUN)/rl/policy.zip,short)
+	$(train) 'data=$(call list,$(SETS) $(NOISE) $(ENDS) reach_policy)' init=$(RUN)/outcomes/world out=$(RUN)/tempted steps=600 rate=0.0012 learn=outcomes
+	$(BIN)/sfvgen pack world=$(RUN)/tempted/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

@@ -83,9 +83,11 @@ def test_rewards_are_told_and_judged_in_the_bodys_own_unit() -> None:
     for off in (0.0, 0.5, 3.0):
         whole = one.loss(seen, (usual + off) * unit, nothing, nothing, torch.ones(3))
         huber = min(off, 1) ** 2 / 2 + max(off - 1, 0)
+        # Nothing is near yet, so all of the reward is left to be told.
+        alone = F.smooth_l1_loss(torch.zeros(3, 2), usual + off)
         unusual = surprise(one.logits(seen)[..., 3:], torch.full((3, 2), off)).mean()
         quiet = F.softplus(one.logits(seen)[..., 1:3]).sum(-1).mean()
-        torch.testing.assert_close(whole, huber + UNUSUAL * unusual + quiet, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(whole, alone + huber + UNUSUAL * unusual + quiet, rtol=1e-4, atol=1e-4)
 
 
 def test_a_row_that_counts_twice_counts_as_two() -> None:
@@ -262,3 +264,20 @@ def test_a_rare_crash_is_expected_as_often_as_it_happens() -> None:
     told = one(seen).reward.detach()
     assert abs(float(told[:20].mean()) - float(rewards[:20].mean())) < 0.5
     assert abs(float(told[20:].mean()) - 1) < 0.1
+
+
+def test_what_is_near_tells_alone_what_it_can() -> None:
+    """Told together, a network that sees how a body moves told all of it, and praised circling."""
+    one, seen, never = head(), evidence(), torch.zeros(3, 2, dtype=torch.bool)
+    torch.nn.init.normal_(one.near.body.weight)
+    rewards = torch.randn(3, 2, generator=torch.Generator().manual_seed(3))
+
+    def slope(told: float) -> Tensor:
+        one.zero_grad()
+        with torch.no_grad():
+            one.tell[2].bias[0] = told
+        one.loss(seen, rewards, never, never, torch.ones(3)).backward()
+        assert one.near.body.weight.grad is not None
+        return one.near.body.weight.grad.unflatten(-1, (-1, 3))[..., 0].clone()
+
+    torch.testing.assert_close(slope(0.0), slope(5.0))

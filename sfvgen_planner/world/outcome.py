@@ -124,12 +124,17 @@ class OutcomeHead(nn.Module):
 
     def logits(self, seen: Evidence) -> Tensor:
         """[R, T, 3 + COUNT]: the usual reward, success, termination; then chances of what is unusual about it."""
+        told, near = self._told(seen)
+        return torch.cat([told[..., :3] + near, told[..., 3:]], -1)
+
+    def _told(self, seen: Evidence) -> tuple[Tensor, Tensor]:
+        """[R, T, 3 + COUNT] and [R, T, 3]: of all evidence, and what is near tells of the first three."""
         look = self.look(seen.latents)
         each = self.think(look + self.feel(seen.senses))
         others = self.read(torch.cat([seen.moved, seen.features, seen.frame], -1)) + self.body(seen.embodiment)[:, None]
         told: Tensor = self.tell(torch.cat([each[:, 1:], each[:, 1:] - each[:, :-1], others], -1))
         near: Tensor = self.near(self.look(seen.places), seen.senses, seen.embodiment)
-        return torch.cat([told[..., :3] + near, told[..., 3:]], -1)
+        return told, near
 
     def forward(self, seen: Evidence) -> Judged:
         """The outcomes themselves."""
@@ -141,14 +146,21 @@ class OutcomeHead(nn.Module):
     def loss(self, seen: Evidence, rewards: Tensor, success: Tensor, terminated: Tensor, weight: Tensor) -> Tensor:
         """Scalar, of outcomes [R, T] whose rows count by weight [R]: Huber's error of the reward in its unit, in which
         a rare bonus does not shout; the chances of what that leaves out, a crash in a hundred steps; and two
-        cross-entropies."""
-        logits, binary = self.logits(seen), partial(F.binary_cross_entropy_with_logits, reduction="none")
-        rewards = rewards / self._unit(seen.embodiment)
+        cross-entropies.
+
+        What is near is to tell of the reward what it can alone: coming closer and going away again is worth nothing
+        there, and all else, which may praise whoever circles swiftly, has but the rest to tell.
+        """
+        huber = partial(F.smooth_l1_loss, reduction="none")
+        binary = partial(F.binary_cross_entropy_with_logits, reduction="none")
+        told, near = self._told(seen)
+        rewards, usual = rewards / self._unit(seen.embodiment), told[..., 0] + near[..., 0].detach()
         each = (
-            F.smooth_l1_loss(logits[..., 0], rewards, reduction="none")
-            + UNUSUAL * surprise(logits[..., 3:], rewards - logits[..., 0].detach())
-            + binary(logits[..., 1], success.to(logits.dtype))
-            + binary(logits[..., 2], terminated.to(logits.dtype))
+            huber(near[..., 0], rewards)
+            + huber(usual, rewards)
+            + UNUSUAL * surprise(told[..., 3:], rewards - usual.detach())
+            + binary(told[..., 1] + near[..., 1], success.to(told.dtype))
+            + binary(told[..., 2] + near[..., 2], terminated.to(told.dtype))
         )
         return (each * weight[:, None]).mean()
 
