@@ -58,7 +58,7 @@ class SlowConfig:
     ended: float = 0.25
     """share of these that end their episode, where heads learn alone also of what is dreamt: a crash or a success is
     one frame in hundreds, and what a plan is about. Each counts as little as it is rare, or a planner would fear all"""
-    fear: float = 10.0
+    fear: float = 25.0
     """but ends without success, so many times as much: planners try what nobody did who was recorded"""
     stances: int = 32
     """single frames that the posture head learns from"""
