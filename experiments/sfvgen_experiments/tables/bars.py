@@ -1,6 +1,5 @@
 """What is wanted of the four tables, and whether it is there."""
 
-
 import numpy as np
 
 from sfvgen_experiments.revisit.arms import NONE, SWAPPED
