@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from world_fakes import tiny_world
 
-from sfvgen_experiments.bench import memory_cost, revisit, tables
+from sfvgen_experiments.bench import memory_cost, plan, revisit, tables
 from sfvgen_experiments.tables.bars import verdicts
 from sfvgen_experiments.tables.made import made
 from sfvgen_experiments.tables.parts import AFTER, COST, PARTS, PLANS, WAYS, WINDOWS, WITHOUT, Asked
@@ -146,6 +146,17 @@ def test_what_was_found_before_is_not_asked_again(tmp_path: Path, monkeypatch: p
     tables.main(**options, episodes=3)
     assert calls == ["ways", "cost", "ways"], "other episodes are another question; what remembering costs is not"
     assert "22.00" in (tmp_path / "out" / "tables.html").read_text()
+
+
+def test_plans_are_kept_where_nothing_was_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = tmp_path / "world"
+    tiny_world().save_pretrained(world)
+    monkeypatch.setattr(
+        plan, "main", lambda out, memory=None, **asked: played({"cube_return": [4.0 / (1 + bool(memory))] * 2})
+    )
+    told = tables.main(str(world), parts=(PLANS,), threads=1, out=str(tmp_path / "out"))["bars"]
+    assert told[0].startswith("cube_return: distance without memory / with it: 2.00 [")
+    assert len([*(tmp_path / "out" / "parts").iterdir()]) == 2
 
 
 def test_wrong_questions_are_named(tmp_path: Path) -> None:

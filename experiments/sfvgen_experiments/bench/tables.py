@@ -57,6 +57,7 @@ def main(
     found = {}
     for name, (options, bench) in tasks.items():
         if not kept[name].is_file():
+            kept[name].parent.mkdir(parents=True, exist_ok=True)
             target = Path(out) / "plans" if bench is plan.main else kept[name].with_suffix(".unfinished")
             result = bench(**options, out=str(target))
             write_bytes(kept[name], json.dumps(result, indent=1, default=_plain).encode())
