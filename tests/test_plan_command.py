@@ -128,6 +128,17 @@ def test_a_planner_is_told_of_its_bank(tmp_path: Path) -> None:
         Arm.parse("planner", forgetful).agent(env, "reach", 0, forgetful)
 
 
+def test_who_remembers_is_somebody_else() -> None:
+    """Rows of a planner without a memory were taken for those of one with it, where both played in one folder."""
+    env = gym.make(sfvgen_envs.TASKS["reach"], size=64)
+    cards = []
+    for memory in (None, "default"):
+        thinking = Thinking(memory=memory)
+        arm = Arm.parse("planner", thinking)
+        cards.append(arm.card(arm.agent(env, "reach", 0, thinking), thinking))
+    assert cards[0] != cards[1]
+
+
 def test_names_of_planners() -> None:
     thinking = Thinking(solver="cem", budget="tiny")
     assert Arm.parse("oracle", thinking) == Arm("oracle", "oracle", "cem", "tiny", "reward")
