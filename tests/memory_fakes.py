@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from world_fakes import tiny_world
 
-from sfvgen_planner.memory import MemoryConfig, Seen
+from sfvgen_planner.memory import MemoryConfig, Seen, remember, start
+from sfvgen_planner.memory.remember import cropped, drawn, losses
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 
@@ -44,3 +45,13 @@ def seen(world: WorldModel, rows: int, frames: int = 6, seed: int = 0, past: int
 def rows_of(window: Seen, rows: slice) -> Seen:
     """Some of the rows."""
     return Seen.stack([window.row(row) for row in range(window.rows)[rows]])
+
+
+def before_and_after(world: WorldModel, config: MemoryConfig) -> tuple[Tensor, Tensor]:
+    """Losses of a chunk on the noise it is remembered by: [2] each."""
+    window, memory = seen(world, 2), start(world, config, 2)
+    after = remember(world, memory, window)
+    now, draw = cropped(window, config), drawn(memory, window)
+    noise = draw.noise(0, window.latents)
+    was, less = (losses(world, one.trained.weights, config, now, noise, draw.level[:, 0]) for one in (memory, after))
+    return was, less

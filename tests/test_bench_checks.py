@@ -17,9 +17,9 @@ from sfvgen_experiments.bench.checks import Checks, main, pieces, untrained
 from sfvgen_experiments.checks import capacity as capacity_of
 from sfvgen_experiments.checks.kept import Kept
 from sfvgen_experiments.checks.picture import plot
-from sfvgen_experiments.checks.recall import recall, remembered, rolled
+from sfvgen_experiments.checks.recall import recall
 from sfvgen_experiments.checks.scenes import KINDS, TRAINED, record, some
-from sfvgen_experiments.revisit.arms import Course
+from sfvgen_experiments.revisit.arms import Course, remembered, rolled
 from sfvgen_experiments.revisit.ways import Trip
 from sfvgen_planner.errors import BadOption, UnknownName
 from sfvgen_planner.memory import PRESETS, MemoryConfig, start
@@ -67,7 +67,7 @@ def test_recall_is_of_views_seen_long_ago_and_paired() -> None:
     memory = start(world, QUICK, 3)
     told = recall(world, course, memory, memory)
     assert told["gain"] == Interval(0.0, 0.0, 0.0, 3), "a memory that holds nothing gains nothing"
-    written = remembered(world, course, QUICK, 1, lambda chunk: None)
+    written = remembered(world, course, QUICK, lambda chunk: None)
     own = recall(world, course, written, rolled(written))
     assert own["own"].mean - own["off"].mean == pytest.approx(own["gain"].mean)
     assert own["off"].mean - own["copy"].mean == pytest.approx(own["slow"].mean)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from memory_fakes import rows_of, seen, world_of
+from memory_fakes import before_and_after, rows_of, seen, world_of
 from peft import PeftModel
 from world_fakes import tiny_world
 
@@ -29,7 +29,6 @@ from sfvgen_planner.memory import (
     start,
 )
 from sfvgen_planner.memory.merging import merge
-from sfvgen_planner.memory.remember import cropped, drawn, losses
 from sfvgen_planner.memory.start import identity
 from sfvgen_planner.types import Actions, Context
 from sfvgen_planner.world.address import fourier, pinhole
@@ -131,12 +130,8 @@ def test_where_nobody_knows_where_places_look_nothing_is_remembered() -> None:
 
 
 def test_a_chunk_becomes_easier_on_the_same_noise() -> None:
-    world, config = painting(), replace(CONFIG, updates=1, replay=0, clip=inf, rise=inf, rate=0.001)
-    window, memory = seen(world, 2), start(world, config, 2)
-    after = remember(world, memory, window)
-    now, draw = cropped(window, config), drawn(memory, window)
-    noise = draw.noise(0, window.latents)
-    was, less = (losses(world, one.trained.weights, config, now, noise, draw.level[:, 0]) for one in (memory, after))
+    config = replace(CONFIG, updates=1, replay=0, clip=inf, rise=inf, rate=0.001)
+    was, less = before_and_after(painting(), config)
     assert (less < was).all()
 
 

@@ -5,7 +5,7 @@ from math import inf
 
 import pytest
 import torch
-from memory_fakes import SMALL, config_for, seen, world_of
+from memory_fakes import SMALL, before_and_after, config_for, seen, world_of
 
 from sfvgen_planner.errors import BadMemory, BadOption, UnknownName
 from sfvgen_planner.memory import DEFAULT, PAPER, Memory, MemoryConfig, Seen, merged, remember, start
@@ -62,12 +62,8 @@ def test_slow_weights_and_the_memory_given_are_never_written(kind: str) -> None:
 @BOTH
 @pytest.mark.parametrize("process", ["flow", "clean"])
 def test_a_chunk_becomes_easier_on_the_same_noise(kind: str, process: str) -> None:
-    world, config = world_of(kind, process), replace(config_for(kind), updates=1, replay=0, clip=inf, rise=inf)
-    window, memory = seen(world, 2), start(world, config, 2)
-    after = remember(world, memory, window)
-    now, draw = cropped(window, config), drawn(memory, window)
-    noise = draw.noise(0, window.latents)
-    was, less = (losses(world, one.trained.weights, config, now, noise, draw.level[:, 0]) for one in (memory, after))
+    config = replace(config_for(kind), updates=1, replay=0, clip=inf, rise=inf)
+    was, less = before_and_after(world_of(kind, process), config)
     assert (less < was).all()
 
 

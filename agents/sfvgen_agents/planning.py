@@ -107,6 +107,10 @@ def planner_agent(
     held = None if bank is None else Bank(bank, model)
     mind = LearnedMind(model, task, memory=config, rows=rows, bank=held, nearest=nearest)
     way = way_of(mind, space, tuple(body.phrases), **choices)
-    told = {"world": "shipped" if world is None else str(world), "memory": memory, **choices}
+    # A world that is given as it is has no name; who asks knows its weights.
+    told: dict[str, Any] = (
+        {} if isinstance(world, WorldModel) else {"world": "shipped" if world is None else str(world)}
+    )
+    told |= {"memory": memory, **choices}
     told |= {} if bank is None else {"bank": str(bank), "nearest": nearest}
-    return PlannerAgent(mind, way, rows=rows, seed=seed, parameters=told if isinstance(world, str | None) else choices)
+    return PlannerAgent(mind, way, rows=rows, seed=seed, parameters=told)

@@ -136,9 +136,7 @@ class Arm:
     def card(self, agent: Agent, thinking: Thinking) -> dict[str, Any]:
         """Who that is, in JSON values; it changes when the agent or its world does."""
         card = {**identify(self.name, agent), "code": code()}
-        if self.where != LEARNED:
-            return card
-        return {**card, "world": weights_of(thinking.world), "memory": thinking.memory, "bank": thinking.bank}
+        return {**card, "world": weights_of(thinking.world)} if self.where == LEARNED else card
 
 
 @cache

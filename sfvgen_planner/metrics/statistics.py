@@ -15,7 +15,7 @@ coverage by simulation in the tests:
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -47,6 +47,12 @@ class Interval:
         """JSON knows no infinity: a bound nobody knows is null."""
         low, high = (bound if math.isfinite(bound) else None for bound in (self.low, self.high))
         return {"mean": self.mean, "low": low, "high": high, "n": self.n}
+
+    @staticmethod
+    def from_json(told: Mapping[str, Any]) -> "Interval":
+        """Back from there."""
+        low, high = (told["low"], told["high"])
+        return Interval(told["mean"], -math.inf if low is None else low, math.inf if high is None else high, told["n"])
 
 
 def mean_interval(values: ArrayLike) -> Interval:

@@ -133,7 +133,8 @@ class OutcomeHead(nn.Module):
         each = self.think(look + self.feel(seen.senses))
         others = self.read(torch.cat([seen.moved, seen.features, seen.frame], -1)) + self.body(seen.embodiment)[:, None]
         told: Tensor = self.tell(torch.cat([each[:, 1:], each[:, 1:] - each[:, :-1], others], -1))
-        near: Tensor = self.near(self.look(seen.places), seen.senses, seen.embodiment)
+        places = look if seen.places is seen.latents else self.look(seen.places)
+        near: Tensor = self.near(places, seen.senses, seen.embodiment)
         return told, near
 
     def forward(self, seen: Evidence) -> Judged:

@@ -22,9 +22,9 @@ from sfvgen_experiments.bench.report import cell
 from sfvgen_experiments.checks.capacity import capacity, episodes_of
 from sfvgen_experiments.checks.kept import Figures, Kept
 from sfvgen_experiments.checks.picture import plot
-from sfvgen_experiments.checks.recall import recall, remembered, rolled, windows_of
+from sfvgen_experiments.checks.recall import recall
 from sfvgen_experiments.checks.scenes import KINDS, TRAINED, record
-from sfvgen_experiments.revisit.arms import Course
+from sfvgen_experiments.revisit.arms import Course, remembered, rolled, windows_of
 from sfvgen_experiments.revisit.ways import Trip
 from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.memory import PRESETS, MemoryConfig, remember, start
@@ -119,7 +119,7 @@ def measured(
     course = Course.of(used, tables(config, piece if piece in KINDS else TRAINED, config.episodes, size))
     # Layers that answer 0 before they are trained would bound what is added to them by 0.
     how = replace(config.how, bound=inf) if piece == UNTRAINED else config.how
-    memory = remembered(used, course, how, config.every, heard)
+    memory = remembered(used, course, how, heard, config.every)
     yield piece, recall(used, course, memory, rolled(memory))
 
 

@@ -137,14 +137,7 @@ def main(
         task: [_player(contest, arm, specs[0], chosen, Path(out)) for arm in arms] for task, specs in lists.items()
     }
     print(cost(contest, arms, lists, least), flush=True)
-    rows: list[Row] = []
-    verdicts = {}
-    for task, specs in lists.items():
-        played = contested(contest, players[task], specs, wanted, least)
-        rows += [row for part in played.values() for row in part]
-        verdicts[task] = [_told(bar, played) for bar in wanted]
-        for bar in wanted:
-            print(f"{task}: {bar}: {bar.verdict(played)} (success off by {cell(bar.gap(played), 2)})", flush=True)
+    rows, verdicts = decided(contest, players, lists, wanted, least)
     summary, differences = summarise(rows), compare(rows)
     print(table(summary, differences))
     result = {
@@ -158,6 +151,25 @@ def main(
     }
     write_bytes(Path(out) / "plan.json", (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     return result
+
+
+def decided(
+    contest: Contest,
+    players: Mapping[str, Sequence[Player]],
+    lists: Mapping[str, Sequence[EpisodeSpec]],
+    bars: Sequence[Bar],
+    least: int,
+) -> tuple[list[Row], dict[str, Any]]:
+    """All rows, and what became of each task's bars."""
+    rows: list[Row] = []
+    verdicts = {}
+    for task, specs in lists.items():
+        played = contested(contest, players[task], specs, bars, least)
+        rows += [row for part in played.values() for row in part]
+        verdicts[task] = [_told(bar, played) for bar in bars]
+        for bar in bars:
+            print(f"{task}: {bar}: {bar.verdict(played)} (success off by {cell(bar.gap(played), 2)})", flush=True)
+    return rows, verdicts
 
 
 def contested(

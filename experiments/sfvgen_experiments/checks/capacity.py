@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from sfvgen_experiments.checks.recall import recall, windows_of
+from sfvgen_experiments.checks.recall import recall
 from sfvgen_experiments.checks.scenes import some
-from sfvgen_experiments.revisit.arms import Course
+from sfvgen_experiments.revisit.arms import Course, rolled, windows_of
 from sfvgen_experiments.revisit.ways import Trip
 from sfvgen_planner.learning.remembering import remember_all
-from sfvgen_planner.memory import Memory, MemoryConfig, start
-from sfvgen_planner.memory.rows import take
+from sfvgen_planner.memory import MemoryConfig, start
 from sfvgen_planner.metrics.statistics import Interval
 from sfvgen_planner.world.model import WorldModel
 
@@ -40,9 +39,5 @@ def capacity(
         course = first if number == 0 else Course.of(world, some(trip, number, memories))
         memory = remember_all(world, memory, windows_of(world, course, every), heard)
         if number + 1 in counts:
-            yield f"first of {number + 1}", recall(world, first, memory, _turned(memory, -1), range(memories - 1))
-            yield f"last of {number + 1}", recall(world, course, memory, _turned(memory, 1), range(1, memories))
-
-
-def _turned(memory: Memory, by: int) -> Memory:
-    return take(memory, torch.arange(memory.rows).roll(by))
+            yield f"first of {number + 1}", recall(world, first, memory, rolled(memory, -1), range(memories - 1))
+            yield f"last of {number + 1}", recall(world, course, memory, rolled(memory, 1), range(1, memories))

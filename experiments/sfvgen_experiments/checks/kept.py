@@ -1,7 +1,6 @@
 """Figures in a file, so that a bench that was stopped goes on."""
 
 import json
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,4 @@ class Kept:
     def get(self, name: str, measure: str) -> Interval | None:
         """A figure, if it is there."""
         value = self.told["figures"].get(name, {}).get(measure)
-        if value is None:
-            return None
-        low, high = value["low"], value["high"]
-        return Interval(value["mean"], -inf if low is None else low, inf if high is None else high, value["n"])
+        return None if value is None else Interval.from_json(value)

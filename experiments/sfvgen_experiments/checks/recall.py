@@ -1,17 +1,14 @@
 """What dreams of views seen long ago are worth beside the truth: without memory, with the own, with another's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from sfvgen_experiments.dream_figures import CEILING
 from sfvgen_experiments.revisit.arms import Course, dream
 from sfvgen_experiments.revisit.figures import ages, over
-from sfvgen_planner.learning.remembering import Watched, remember_all
-from sfvgen_planner.memory import Memory, MemoryConfig, Seen, start
-from sfvgen_planner.memory.rows import take
+from sfvgen_planner.memory import Memory
 from sfvgen_planner.metrics.quality import psnr
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
@@ -20,28 +17,6 @@ LONG_AGO = 40
 """Frames for which a view has not been seen."""
 PAIRS = {"slow": ("off", "copy"), "gain": ("own", "off"), "style": ("other", "off"), "kept": ("own", "other")}
 """What is told of two paired: the first minus the second."""
-
-
-def windows_of(world: WorldModel, course: Course, every: int) -> list[Seen]:
-    """Of what was seen, after every so manieth chunk."""
-    rows, seen = len(course.latents), course.trip.seen
-    some = Watched(course.latents[:, :seen], course.facts[:seen], torch.full((rows,), seen))
-    return some.windows(world.config.past, every)
-
-
-def remembered(
-    world: WorldModel, course: Course, how: MemoryConfig, every: int, heard: Callable[[int], object]
-) -> Memory:
-    """One memory for each episode."""
-    rows = len(course.latents)
-    return remember_all(
-        world, start(world, how, rows, seeds=torch.arange(rows)), windows_of(world, course, every), heard
-    )
-
-
-def rolled(memory: Memory) -> Memory:
-    """Every episode under its neighbour's."""
-    return take(memory, torch.arange(memory.rows).roll(1))
 
 
 def recall(

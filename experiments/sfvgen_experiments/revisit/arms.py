@@ -14,7 +14,7 @@ from sfvgen_experiments.probe.base import picked, picked_facts
 from sfvgen_experiments.revisit.ways import Trip
 from sfvgen_planner.errors import UnknownName, closest
 from sfvgen_planner.learning.remembering import ENCODED_AT_ONCE, Watched, remember_all
-from sfvgen_planner.memory import PRESETS, Memory, MemoryConfig, start
+from sfvgen_planner.memory import PRESETS, Memory, MemoryConfig, Seen, start
 from sfvgen_planner.memory.rows import take
 from sfvgen_planner.types import FRAMES_PER_CHUNK, Window
 from sfvgen_planner.world.facts import Facts
@@ -97,19 +97,31 @@ def under(
     world: WorldModel, course: Course, name: str, memory: Memory, sampler: SamplerConfig, foreseen: bool
 ) -> dict[str, Frames]:
     """Dreams under every episode's own memory, and under its neighbour's."""
-    others = take(memory, torch.arange(memory.rows).roll(1))
     return {
         name: dream(world, course, "last", memory, sampler, foreseen),
-        name + SWAPPED: dream(world, course, "last", others, sampler, foreseen),
+        name + SWAPPED: dream(world, course, "last", rolled(memory), sampler, foreseen),
     }
 
 
-def remembered(world: WorldModel, course: Course, how: MemoryConfig, heard: Callable[[int], object]) -> Memory:
-    """What was seen, chunk by chunk."""
+def rolled(memory: Memory, by: int = 1) -> Memory:
+    """Every episode's memory is its neighbour's."""
+    return take(memory, torch.arange(memory.rows).roll(by))
+
+
+def windows_of(world: WorldModel, course: Course, every: int = 1) -> list[Seen]:
+    """Of what was seen, after every so manieth chunk."""
     rows, seen = len(course.latents), course.trip.seen
     some = Watched(course.latents[:, :seen], course.facts[:seen], torch.full((rows,), seen))
+    return some.windows(world.config.past, every)
+
+
+def remembered(
+    world: WorldModel, course: Course, how: MemoryConfig, heard: Callable[[int], object], every: int = 1
+) -> Memory:
+    """What was seen, chunk by chunk: one memory for each episode."""
+    rows = len(course.latents)
     begun = start(world, how, rows, seeds=torch.arange(rows))
-    return remember_all(world, begun, some.windows(world.config.past), heard)
+    return remember_all(world, begun, windows_of(world, course, every), heard)
 
 
 @torch.no_grad()

@@ -73,7 +73,7 @@ def _costs(found: Found) -> Table:
     for row in found.get(COST, {}).get("rows", ()):
         for name, one in row["chunks"].items():
             for every, extra in one["extra"].items():
-                more = {key: extra[key] and 100 * extra[key] for key in ("mean", "low", "high")}
+                more = extra | {key: extra[key] and 100 * extra[key] for key in ("mean", "low", "high")}
                 added = row["peak_mb"]["write"]
                 room = "-" if added is None else f"+{added:.0f} MB"
                 ours[f"{row['preset']}, {name}, every {every}"] = (f"{told(more, 1)} %", room)

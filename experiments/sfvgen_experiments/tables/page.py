@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from sfvgen_experiments.bench.report import cell
+from sfvgen_planner.metrics.statistics import Interval
+
 Cells = tuple[str, ...]
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
@@ -51,16 +54,9 @@ def page(tables: Sequence[Table], bars: Sequence[str], about: str) -> str:
 
 def told(value: Mapping[str, Any] | None, digits: int) -> str:
     """A mean and half its interval's width, as benchmarks write them into JSON."""
-    if value is None:
-        return "-"
-    if value["low"] is None or value["high"] is None:
-        return f"{value['mean']:.{digits}f}"
-    return f"{value['mean']:.{digits}f} ±{(value['high'] - value['low']) / 2:.{digits}f}"
+    return cell(None if value is None else Interval.from_json(value), digits)
 
 
 def _row(name: str, cells: Cells, kind: str) -> str:
-    return (
-        f'<tr><td class="{kind}">{escape(name)}</td>'
-        + "".join(f'<td class="{kind}">{escape(c)}</td>' for c in cells)
-        + "</tr>"
-    )
+    told = "".join(f'<td class="{kind}">{escape(one)}</td>' for one in (name, *cells))
+    return f"<tr>{told}</tr>"
