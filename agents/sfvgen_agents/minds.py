@@ -100,7 +100,7 @@ class LearnedMind:
         """One episode's memory is merged into the weights, where they can hold it; several are factors beside them."""
         world, factors = self.world, None
         if self.memory is not None and self.memory.rows == 1 and self.memory.config.operator == "lowrank":
-            world = self._remembering(self.memory)
+            world, factors = self._remembering(self.memory), self.memory.beside
         elif self.memory is not None:
             factors = self.memory.factors
         return Dreaming(world, factors, self.body, self.camera, SamplerConfig(steps), self.seeds)

@@ -27,7 +27,7 @@ from sfvgen_planner.data.atomic import building, discard, locked, settle, sweep,
 from sfvgen_planner.errors import BadCheckpoint, BadMemory, UnknownName, closest
 from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.memory.card import Card, Entry
-from sfvgen_planner.memory.files import CONFIG, WEIGHTS, factors_of, save
+from sfvgen_planner.memory.files import ALBUM, CONFIG, WEIGHTS, factors_of, save, with_album
 from sfvgen_planner.memory.merging import merge
 from sfvgen_planner.memory.nearest import Group
 from sfvgen_planner.memory.start import check_layers, identity
@@ -80,8 +80,8 @@ class Bank:
         pace = None if memory.pace is None else {name: float(value) for name, value in memory.pace.items()}
         with building(self._place) as folder:
             save(memory, folder, half=True)
-            files = [(folder / name).read_bytes() for name in (WEIGHTS, CONFIG)]
-            entry = Entry(card, memory.config, memory.world, pace, "").sealed(*files)
+            bare = Entry(card, memory.config, memory.world, pace, "")
+            entry = bare.sealed(*((folder / name).read_bytes() for name in _files(bare)))
             (folder / CARD).write_text(entry.text())
             self._settle(folder, entry)
         return entry.name
@@ -90,7 +90,7 @@ class Bank:
         """One row, that begins with what was kept."""
         entry = self.entry(name)
         self._check_world(entry.world, force)
-        factors = _read_factors(self._place / name, entry)
+        factors, frames = _read_factors(self._place / name, entry)
         device, dtype = torch.device("cpu"), torch.float32
         if self.world is not None:
             one = next(self.world.denoiser.parameters())
@@ -100,7 +100,8 @@ class Bank:
             check_layers(self.world, first, entry.config)
         pace = None if entry.pace is None else {key: torch.tensor(at, device=device) for key, at in entry.pace.items()}
         seeds = torch.zeros(1, dtype=torch.int64, device=device)
-        return Memory(Trained.fresh(first), first, seeds, entry.config, self.known or entry.world, pace)
+        memory = Memory(Trained.fresh(first), first, seeds, entry.config, self.known or entry.world, pace)
+        return with_album(memory, frames)
 
     def recall(self, view: View, k: int = 1, *, force: bool = False) -> Recalled:
         """From the k nearest memories of the same body and world, each weighing by the inverse square of its distance;
@@ -166,7 +167,7 @@ class Bank:
             if name in self.entries:
                 continue
             with building(self._place) as folder:
-                for file in (WEIGHTS, CONFIG):
+                for file in _files(other.entries[name]):
                     (folder / file).write_bytes((other._place / name / file).read_bytes())
                 (folder / CARD).write_text(other.entries[name].text())
                 self._settle(folder, other.entries[name])
@@ -281,12 +282,18 @@ def _read_card(folder: Path) -> Entry:
     return entry
 
 
-def _read_factors(folder: Path, entry: Entry) -> dict[str, Tensor]:
-    """What the files hold, if they are those of the entry."""
+def _files(entry: Entry) -> tuple[str, ...]:
+    """What lies beside its card."""
+    return (WEIGHTS, CONFIG, ALBUM) if entry.config.frames else (WEIGHTS, CONFIG)
+
+
+def _read_factors(folder: Path, entry: Entry) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """What the files hold, factors and frames, if they are those of the entry."""
     try:
-        weights, config = ((folder / name).read_bytes() for name in (WEIGHTS, CONFIG))
-        if entry.sealed(weights, config).checksum != entry.checksum:
+        weights, config, *rest = ((folder / name).read_bytes() for name in _files(entry))
+        if entry.sealed(weights, config, *rest).checksum != entry.checksum:
             raise ValueError("its checksum is another")
-        return factors_of(json.loads(config), safetensors.torch.load(weights), folder)
+        frames = safetensors.torch.load(rest[0]) if rest else None
+        return factors_of(json.loads(config), safetensors.torch.load(weights), folder), frames
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise BadCheckpoint(f"{folder}, which is not what was kept ({error})", "whole files", "Forget it.") from error

@@ -2,7 +2,8 @@
 multiplies by kernels, `operator="hyperzzw"`, lies in the same files under a type of its own, which PEFT refuses.)
 
 `adapter_model.safetensors` and `adapter_config.json` are PEFT's; `memory.safetensors` beside them holds moments, age,
-start and config, with which writing goes on as if nothing had happened.
+start and config, with which writing goes on as if nothing had happened. Frames that are kept (`config.frames`) lie in
+`album.safetensors`.
 """
 
 import json
@@ -22,10 +23,12 @@ from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.memory.config import DEFAULT, HYPERZZW, MemoryConfig, Operator
 from sfvgen_planner.memory.start import check_fits, row_layers, start
 from sfvgen_planner.memory.value import A, B, Memory, digest, low_rank
+from sfvgen_planner.world.album import Album
 from sfvgen_planner.world.model import WorldModel
 
 VERSION = 1
 WEIGHTS, CONFIG, SIDECAR = "adapter_model.safetensors", "adapter_config.json", "memory.safetensors"
+ALBUM = "album.safetensors"
 PREFIX = "base_model.model."
 TYPES: dict[str, Operator] = {"LORA": "lowrank", "HYPERZZW": "hyperzzw"}
 HINT = "Restore the memory from a copy."
@@ -55,7 +58,11 @@ def save(memory: Memory, folder: Path | str, *, half: bool = False) -> None:
     kept = {name: (value.half() if half else value).contiguous().cpu() for name, value in weights.items()}
     save_file(kept, folder / WEIGHTS, {"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(_peft_config(memory), indent=2))
-    (folder / SIDECAR).unlink(missing_ok=True)
+    for rest in (SIDECAR, ALBUM):
+        (folder / rest).unlink(missing_ok=True)
+    if memory.album is not None:
+        latents, cameras = (value.cpu() for value in memory.album.frames(0))
+        save_file({"latents": latents.half() if half else latents, "cameras": cameras}, folder / ALBUM)
     if not half:
         _save_sidecar(memory, folder)
 
@@ -68,13 +75,28 @@ def load(world: WorldModel, folder: Path | str, config: MemoryConfig | None = No
         told = dict(json.loads((folder / CONFIG).read_text()))
         weights = load_file(folder / WEIGHTS)
         kept = _read_sidecar(folder) if (folder / SIDECAR).exists() else None
+        frames = load_file(folder / ALBUM) if (folder / ALBUM).exists() else None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise BadCheckpoint(f"{folder}, which cannot be read ({error})", "a memory's folder", HINT) from error
     factors = factors_of(told, weights, folder)
     if kept is None:
         operator = TYPES[told["peft_type"]]
-        return _begun(world, factors, config or (DEFAULT if operator == "lowrank" else HYPERZZW), operator)
-    return _continued(world, factors, *kept, folder)
+        usual = DEFAULT if operator == "lowrank" else HYPERZZW
+        memory = _begun(world, factors, config or usual, operator)
+    else:
+        memory = _continued(world, factors, *kept, folder)
+    return with_album(memory, frames)
+
+
+def with_album(memory: Memory, frames: Mapping[str, Tensor] | None) -> Memory:
+    """With what `ALBUM` holds, where it is to keep frames."""
+    if not memory.config.frames:
+        return memory
+    if frames is None:
+        raise BadMemory("a memory without its frames", f"{ALBUM} beside it", HINT)
+    like = next(iter(memory.start.values()))
+    album = Album.of(frames["latents"].to(like), frames["cameras"].to(like), memory.config.frames)
+    return replace(memory, album=album)
 
 
 def _begun(world: WorldModel, factors: dict[str, Tensor], config: MemoryConfig, operator: Operator) -> Memory:
@@ -156,7 +178,7 @@ def _save_sidecar(memory: Memory, folder: Path) -> None:
         parts["weights"] = memory.trained.weights
     tensors = {f"{which}/{name}": value for which, part in parts.items() for name, value in part.items()}
     tensors |= {"steps": memory.trained.steps, "seeds": memory.seeds}
-    told = {"version": VERSION, "config": asdict(memory.config), "world": memory.world, "factors": memory.version}
+    told = {"version": VERSION, "config": asdict(memory.config), "world": memory.world, "factors": digest(memory.told)}
     # Moments that have not begun are one and the same zeros, which safetensors would refuse.
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     save_file(plain, folder / SIDECAR, {"memory": json.dumps(told)})

@@ -16,7 +16,7 @@ def merged(world: WorldModel, memory: Memory) -> WorldModel:
     """A world that remembers by itself: its remembered layers have weights of their own, all else is shared.
 
     The given world is read and never written, also while the copy is in use, so both may be called at once. What the
-    copy shares is the given world's: train neither while it lives.
+    copy shares is the given world's: train neither while it lives. Kept frames are in no weights: `memory.beside`.
     """
     if memory.rows != 1:
         raise BadMemory(f"a memory of {memory.rows} rows", "one to merge", "Take memory[i : i + 1].")

@@ -3,7 +3,8 @@
 Where all share their A, that is the weighted sum of their B. A moves while an episode is remembered, though, so two
 memories of one world mostly differ in it: then the sum has up to the sum of their ranks. It is kept exactly, as
 factors stacked to that rank, or, where a rank is asked for, as the nearest product of that rank (Eckart and Young).
-Kernels (`hyperzzw`) are summed exactly in the same way; no product is nearest to theirs.
+Kernels (`hyperzzw`) are summed exactly in the same way; no product is nearest to theirs. Frames that are kept are put
+into one album, the heaviest part's last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sfvgen_planner.errors import BadMemory
 from sfvgen_planner.memory.adam import Tensors, Trained
+from sfvgen_planner.memory.keeping import joined
 from sfvgen_planner.memory.value import A, B, Memory, low_rank
 
 Pair = tuple[Tensor, Tensor]
@@ -45,7 +47,11 @@ def merge(parts: Sequence[Memory], weights: Sequence[float], rank: int | None = 
             down = short.reshape(len(names), rank, *down.shape[2:])
         for name, a, b in zip(names, down.to(downs.dtype), up.to(ups.dtype), strict=True):
             found |= {name + A: a[None].contiguous(), name + B: b[None].contiguous()}
-    return begun_with(one, {name: found[name] for name in one.start})
+    begun = begun_with(one, {name: found[name] for name in one.start})
+    albums = [
+        part.album for _, part in sorted(zip(weights, parts, strict=True), key=lambda pair: pair[0]) if part.album
+    ]
+    return replace(begun, album=joined(albums) if albums else None)
 
 
 def begun_with(like: Memory, first: Tensors) -> Memory:

@@ -13,6 +13,7 @@ from sfvgen_planner.memory.adam import WAYS, Tensors, Trained, step
 from sfvgen_planner.memory.config import MemoryConfig
 from sfvgen_planner.memory.elsewhere import elsewhere
 from sfvgen_planner.memory.guard import bounded, sizes
+from sfvgen_planner.memory.keeping import keep
 from sfvgen_planner.memory.start import check_fits
 from sfvgen_planner.memory.value import Memory, low_rank
 from sfvgen_planner.memory.window import Seen, check_seen
@@ -39,10 +40,12 @@ def remember(
     config = memory.config
     check_fits(world, memory)
     check_seen(window, memory.rows, world.shape)
-    if config.variant == "off":
-        return memory
     # Whoever calls may be planning, without gradients; what is kept must not be inference tensors.
     with torch.inference_mode(False):
+        if memory.album is not None:
+            memory = replace(memory, album=keep(world, memory.album, window))
+        if config.variant == "off":
+            return memory
         now = cropped(window, config)
         history = [old for one in earlier if (old := _fitting(one, now, memory, world))]
         if config.beyond:

@@ -8,11 +8,12 @@ from torch import Tensor
 from sfvgen_planner.errors import BadMemory
 from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.memory.value import Memory
+from sfvgen_planner.world.album import Album
 
 
 def take(memory: Memory, rows: Tensor) -> Memory:
     """The rows of these numbers (int64 [K], any of them more than once)."""
-    return replace(memory, trained=memory.trained.each(lambda value: value[rows]), seeds=memory.seeds[rows])
+    return memory.each(lambda value: value[rows])
 
 
 def put(memory: Memory, rows: Tensor, part: Memory) -> Memory:
@@ -32,7 +33,10 @@ def put(memory: Memory, rows: Tensor, part: Memory) -> Memory:
         for mine, theirs in zip(memory.trained.tensors, part.trained.tensors, strict=True)
     )
     trained = Trained(weights, first, second, placed(memory.trained.steps, part.trained.steps))
-    return replace(memory, trained=trained, seeds=placed(memory.seeds, part.seeds))
+    album = memory.album
+    if album is not None and part.album is not None:
+        album = Album(*(placed(album.tensors[name], theirs) for name, theirs in part.album.tensors.items()))
+    return replace(memory, trained=trained, seeds=placed(memory.seeds, part.seeds), album=album)
 
 
 def repeated(memory: Memory, times: int) -> Memory:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sfvgen_planner.errors import BadMemory
 from sfvgen_planner.memory.adam import Tensors, Trained
 from sfvgen_planner.memory.config import KINDS, MemoryConfig
+from sfvgen_planner.memory.keeping import blank
 from sfvgen_planner.memory.value import Memory, digest, low_rank, named
 from sfvgen_planner.world import hyperzzw
 from sfvgen_planner.world.hyperzzw import PLACED, coordinates
@@ -40,7 +41,14 @@ def start(
     keys = torch.zeros(rows, dtype=torch.int64) if seeds is None else seeds
     if pace is not None and (pace.keys() != first.keys() or any(value.numel() != 1 for value in pace.values())):
         raise BadMemory(f"a pace for {len(pace)} tensors", f"a number for each of {len(first)}", "Use its own start.")
-    return Memory(Trained.fresh(repeated), first, keys.to(one.device), config, identity(world), pace)
+    if config.frames and getattr(world.denoiser, "carry", None) is None:
+        raise BadMemory(
+            f"{config.frames} frames kept for a {world.config.kind!r} denoiser that carries nothing",
+            "a causal one that predicts clean latents",
+            "Choose a preset without frames.",
+        )
+    album = blank(world, rows, config.frames) if config.frames else None
+    return Memory(Trained.fresh(repeated), first, keys.to(one.device), config, identity(world), pace, album)
 
 
 def layers(world: WorldModel, patterns: tuple[str, ...]) -> dict[str, nn.Module]:

@@ -1,7 +1,7 @@
 """A memory as a value: low-rank factors of M rows with all that is needed to go on writing them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from sfvgen_planner.errors import BadMemory
 from sfvgen_planner.memory.adam import Tensors, Trained
 from sfvgen_planner.memory.config import MemoryConfig, Operator
+from sfvgen_planner.world.album import Album
 from sfvgen_planner.world.hyperzzw import HyperZZW
 from sfvgen_planner.world.lowrank import LowRank
 
@@ -33,6 +34,8 @@ class Memory:
     """identity of the slow weights it was written beside"""
     pace: Tensors | None = None
     """learned factors of the rate, a number for each tensor of factors by name; None: all 1"""
+    album: Album | None = None
+    """frames that are kept beside the factors, where `config.frames` wants some"""
 
     @property
     def rows(self) -> int:
@@ -57,13 +60,19 @@ class Memory:
 
     @cached_property
     def version(self) -> str:
-        """Names the factors' content: equal factors, equal version."""
-        return digest(self.told)
+        """Names the content: equal factors and frames, equal version."""
+        return digest(self.told if self.album is None else {**self.told, **self.album.tensors})
 
     @cached_property
     def factors(self) -> LowRank:
         """What the world takes: `world.dream(..., memory=memory.factors)`."""
-        return low_rank(self.told, self.version, self.config.operator)
+        told = self.told if self.config.variant != "off" or self.album is None else {}
+        return low_rank(told, self.version, self.config.operator, self.album)
+
+    @property
+    def beside(self) -> LowRank | None:
+        """What no weights can hold (see `merged`): the frames alone."""
+        return None if self.album is None else LowRank({}, {}, self.version, self.album)
 
     def reset(self, rows: Tensor) -> "Memory":
         """New episodes begin in these rows (bool [M]): factors and moments as at the start; no other bit changes."""
@@ -71,11 +80,17 @@ class Memory:
         fresh = Trained.fresh(
             {name: value.repeat(self.rows, *[1] * (value.ndim - 1)) for name, value in self.start.items()}
         )
-        return replace(self, trained=fresh.where(rows, self.trained))
+        album = None if self.album is None else self.album.emptied.where(rows, self.album)
+        return replace(self, trained=fresh.where(rows, self.trained), album=album)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Memory":
+        """With every tensor that begins with M changed alike."""
+        album = None if self.album is None else self.album.each(change)
+        return replace(self, trained=self.trained.each(change), seeds=change(self.seeds), album=album)
 
     def __getitem__(self, rows: slice) -> "Memory":
         """Some of the rows."""
-        chosen = replace(self, trained=self.trained.each(lambda value: value[rows]), seeds=self.seeds[rows])
+        chosen = self.each(lambda value: value[rows])
         if chosen.rows == 0:
             raise BadMemory(f"rows {rows} of {self.rows}", "one row or more", "Slice within the rows.")
         return chosen
@@ -94,16 +109,20 @@ class Memory:
             for which in range(3)
         )
         steps = torch.cat([part.trained.steps for part in parts])
+        albums = [part.album for part in parts if part.album is not None]
         return replace(
-            one, trained=Trained(weights, first, second, steps), seeds=torch.cat([part.seeds for part in parts])
+            one,
+            trained=Trained(weights, first, second, steps),
+            seeds=torch.cat([part.seeds for part in parts]),
+            album=Album.stack(albums) if albums else None,
         )
 
 
-def low_rank(weights: Tensors, version: str, operator: Operator = "lowrank") -> LowRank:
+def low_rank(weights: Tensors, version: str, operator: Operator = "lowrank", album: Album | None = None) -> LowRank:
     """Weights by PEFT's names as the world takes them."""
     down = {name.removesuffix(A): value for name, value in weights.items() if name.endswith(A)}
     kind = LowRank if operator == "lowrank" else HyperZZW
-    return kind(down, {name: weights[name + B] for name in down}, version)
+    return kind(down, {name: weights[name + B] for name in down}, version, album)
 
 
 def named(factors: LowRank) -> dict[str, Tensor]:

@@ -185,11 +185,12 @@ class CausalDenoiser(nn.Module):
                 hidden = norm(seen.tokens)
                 answer = _pictures(self.out(self._told(hidden, seen, first)), self.config)
             else:
-                still = self.carry.still(last, new.cameras)
+                kept = None if memory is None or memory.album is None else memory.album.nearest(new.cameras, last)
+                still = self.carry.still(last, new.cameras, kept)
                 seen = self._seen(latents, level, conditions, cache, self._since(still, last, new))
                 hidden = norm(seen.tokens)
                 known, told = seen.known[:, first:], self._told(hidden, seen, first)
-                answer, parts = self.carry(told, known, latents[:, first:], still, last, new.cameras)
+                answer, parts = self.carry(told, known, latents[:, first:], still, last, new.cameras, kept)
         return Denoised(_later(answer, first), hidden.mean(2), tuple(_later(part, first) for part in parts))
 
     def _since(self, still: Still, last: Last, new: Conditions) -> tuple[Tensor, Tensor]:

@@ -103,8 +103,11 @@ class ConditionEncoder(nn.Module):
     def forward(self, facts: Facts, size: tuple[int, int]) -> Conditions:
         """Conditions for latents of `size` (h, w)."""
         frame, text = self.tell(facts)
-        seen = cameras(facts.poses, facts.poses_known, facts.fovy, self.length[facts.embodiment])
-        return Conditions(frame + self._felt(facts), self.address(facts, size), text, seen)
+        return Conditions(frame + self._felt(facts), self.address(facts, size), text, self.cameras(facts))
+
+    def cameras(self, facts: Facts) -> Tensor:
+        """[R, T, 8]: how each frame is seen, see `sight`; no weights in it."""
+        return cameras(facts.poses, facts.poses_known, facts.fovy, self.length[facts.embodiment])
 
     def address(self, facts: Facts, size: tuple[int, int]) -> Tensor:
         """[R, T, F, h, w]; no weights in it."""

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadOption
+from sfvgen_planner.world.album import Album
 
 Plain = Callable[[Tensor], Tensor]
 
@@ -31,9 +32,11 @@ class LowRank:
     """B by layer name: [M, out, r]; any scale is already in it"""
     version: str
     """names this content; caches made under another are refused"""
+    album: Album | None = None
+    """of the same M episodes: frames to be carried from, see `carry.py`"""
 
     def __post_init__(self) -> None:
-        if self.down.keys() != self.up.keys() or not self.down:
+        if self.down.keys() != self.up.keys() or (not self.down and self.album is None):
             raise BadOption(
                 f"factors for {sorted(self.down)} and {sorted(self.up)}", "A and B for the same layers", "Pair them."
             )
@@ -41,7 +44,7 @@ class LowRank:
     @property
     def rows(self) -> int:
         """M."""
-        return int(next(iter(self.down.values())).shape[0])
+        return int(next(iter(self.down.values())).shape[0]) if self.album is None else self.album.rows
 
     def opened(self) -> "Remembering":
         """For one call of a denoiser."""

@@ -13,6 +13,10 @@ from sfvgen_planner.world.address import rotation, stilled
 CAMERA = 8
 BEHIND = 0.05
 """Least distance along the axis, of that before: what has come beside the camera was never before it."""
+COARSE = 8
+"""Places across and down by which pictures are compared."""
+DEPTHS = (0.0, 1.0)
+"""Nearnesses that are told apart there, in 1 / lengths: endlessly far, and a body's length away."""
 
 
 def cameras(poses: Tensor, known: Tensor, fovy: Tensor, length: Tensor) -> Tensor:
@@ -58,3 +62,16 @@ def shift(now: Tensor, then: Tensor, nearness: Tensor) -> Tensor:
     scale = torch.where(known, then[:, None, 7], 1.0)[..., None, None] * depth
     there = torch.stack([seen[..., 0] / (scale * wide), -seen[..., 1] / scale], -1)
     return torch.where(known[..., None, None, None], there - here, 0.0)
+
+
+def strain(now: Tensor, then: Tensor) -> Tensor:
+    """[R, K]: how badly each picture taken by `then` [R, K, 8] shows what cameras `now` [R, T, 8] see: which share was
+    not in it, and by how much, in half pictures, what is near moves otherwise than what is far. 0 where none knows."""
+    rows, kept = then.shape[:2]
+    here, there = now.repeat_interleave(kept, 0), then.flatten(0, 1)
+    grid = now.new_zeros(rows * kept, now.shape[1], COARSE, COARSE)
+    far, near = (shift(here, there, grid + nearness) for nearness in DEPTHS)
+    beyond = (places(grid) + near).abs() - 1
+    outside = (beyond * COARSE / 2 + 0.5).clamp(0, 1).amax(-1)
+    lost: Tensor = ((near - far).norm(dim=-1).clamp(max=2) + outside).mean((1, 2, 3))
+    return lost.reshape(rows, kept)

@@ -17,11 +17,12 @@ from sfvgen_planner.errors import BadCheckpoint, BadState
 from sfvgen_planner.memory import Memory, MemoryConfig
 from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.memory.rows import take
+from sfvgen_planner.world.album import Album
 from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.stepping import Chunk, Piece
 
-VERSION = 3
+VERSION = 4
 ROWS = ("latents", "places", "length", "seeds", "elapsed", "chunks", "over", "lasting")
 KEPT = ("seeds", "first", "places")
 """Of a chunk, after its past."""
@@ -151,6 +152,7 @@ def _facts(tensors: Tensors, name: str, texts: list[list[str]]) -> Facts:
 def _put_memory(tensors: Tensors, memory: Memory) -> dict[str, Any]:
     weights, first, second = memory.trained.tensors
     parts = {"weights": weights, "first": first, "second": second, "start": memory.start, "pace": memory.pace or {}}
+    parts["album"] = memory.album.tensors if memory.album else {}
     tensors |= {f"memory/{part}/{key}": value for part, values in parts.items() for key, value in values.items()}
     tensors |= {"memory/steps": memory.trained.steps, "memory/seeds": memory.seeds}
     return {"config": asdict(memory.config), "world": memory.world}
@@ -163,4 +165,5 @@ def _memory(tensors: Tensors, told: Mapping[str, Any]) -> Memory:
 
     trained = Trained(part("weights"), part("first"), part("second"), tensors["memory/steps"])
     config = MemoryConfig(**{**told["config"], "modules": tuple(told["config"]["modules"])})
-    return Memory(trained, part("start"), tensors["memory/seeds"], config, told["world"], part("pace") or None)
+    album = Album(**part("album")) if config.frames else None
+    return Memory(trained, part("start"), tensors["memory/seeds"], config, told["world"], part("pace") or None, album)
