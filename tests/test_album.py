@@ -23,8 +23,8 @@ from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
 from sfvgen_planner.world.sight import strain, unknown
 
-FRAMES = replace(SMALL, variant="off", frames=4)
-BOTH = replace(SMALL, frames=4)
+FRAMES = replace(SMALL, variant="off", kept=4)
+BOTH = replace(SMALL, kept=4)
 TANGENT = 0.4
 
 
@@ -284,7 +284,7 @@ def test_a_bank_keeps_recalls_and_guards_them(tmp_path: Path) -> None:
 
 def test_a_merged_memory_has_frames_of_all_its_parts() -> None:
     world = world_of(process="clean")
-    wide = replace(BOTH, frames=8)
+    wide = replace(BOTH, kept=8)
     parts = [filled(world, 1, wide), filled(world, 1, wide, seed=20)]
     both = merge(parts, [0.3, 0.7])
     assert both.album is not None

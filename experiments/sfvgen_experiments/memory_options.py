@@ -28,6 +28,7 @@ class MemoryOptions:
     rise: float | None = None
     beyond: float | None = None
     strength: float | None = None
+    kept: int | None = None
 
     @property
     def how(self) -> MemoryConfig:

@@ -284,7 +284,7 @@ def _read_card(folder: Path) -> Entry:
 
 def _files(entry: Entry) -> tuple[str, ...]:
     """What lies beside its card."""
-    return (WEIGHTS, CONFIG, ALBUM) if entry.config.frames else (WEIGHTS, CONFIG)
+    return (WEIGHTS, CONFIG, ALBUM) if entry.config.kept else (WEIGHTS, CONFIG)
 
 
 def _read_factors(folder: Path, entry: Entry) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:

@@ -74,7 +74,7 @@ class MemoryConfig:
     strength: float = 1.0
     """how much of what B has learned since the start the world is told: written firmly and read softly, a memory loses
     little of what it recalls and most of what it spoils"""
-    frames: int = 0
+    kept: int = 0
     """so many of an episode's frames are kept beside the factors, and what has left the view is carried from the
     nearest of them; only where a world's denoiser carries"""
     seed: int = 0
@@ -89,7 +89,7 @@ class MemoryConfig:
         ):
             if name not in known:
                 raise UnknownName(f"a memory with {name!r}", f"one of {', '.join(known)}", closest(name, known))
-        whole = min(self.rank, self.updates, self.draws, len(self.modules)) >= 1 and min(self.replay, self.frames) >= 0
+        whole = min(self.rank, self.updates, self.draws, len(self.modules)) >= 1 and min(self.replay, self.kept) >= 0
         if not whole or not (0 < self.rate < inf and 0 <= self.anchor * self.rate <= 1):
             raise BadOption(
                 f"{self}", "layers, rank, updates, draws and a rate above 0, and anchor * rate up to 1", "See PRESETS."
@@ -150,9 +150,9 @@ RECALL = MemoryConfig(
 """What recalled most in the panorama (`sfvgen probe memory`); for causal worlds, and tried in no other world."""
 HYPERZZW = replace(DEFAULT, operator="hyperzzw", rank=64, bound=inf)
 """Another fast memory to compare with: the HyperZ.Z.W operator, written as `DEFAULT` is."""
-ALBUM = MemoryConfig(variant="off", modules=("brush",), rank=1, frames=32)
+ALBUM = MemoryConfig(variant="off", modules=("brush",), rank=1, kept=32)
 """Frames alone, 256 KB of fp16 in the shipped world: a bank of frames by pose."""
-HYBRID = replace(DEFAULT, frames=32)
+HYBRID = replace(DEFAULT, kept=32)
 """Both: what was seen is carried from frames, what was not is drawn as such places look."""
 PRESETS = {
     "default": DEFAULT,

@@ -2,7 +2,7 @@
 multiplies by kernels, `operator="hyperzzw"`, lies in the same files under a type of its own, which PEFT refuses.)
 
 `adapter_model.safetensors` and `adapter_config.json` are PEFT's; `memory.safetensors` beside them holds moments, age,
-start and config, with which writing goes on as if nothing had happened. Frames that are kept (`config.frames`) lie in
+start and config, with which writing goes on as if nothing had happened. Frames that are kept (`config.kept`) lie in
 `album.safetensors`.
 """
 
@@ -90,12 +90,12 @@ def load(world: WorldModel, folder: Path | str, config: MemoryConfig | None = No
 
 def with_album(memory: Memory, frames: Mapping[str, Tensor] | None) -> Memory:
     """With what `ALBUM` holds, where it is to keep frames."""
-    if not memory.config.frames:
+    if not memory.config.kept:
         return memory
     if frames is None:
         raise BadMemory("a memory without its frames", f"{ALBUM} beside it", HINT)
     like = next(iter(memory.start.values()))
-    album = Album.of(frames["latents"].to(like), frames["cameras"].to(like), memory.config.frames)
+    album = Album.of(frames["latents"].to(like), frames["cameras"].to(like), memory.config.kept)
     return replace(memory, album=album)
 
 

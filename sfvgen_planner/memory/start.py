@@ -41,13 +41,13 @@ def start(
     keys = torch.zeros(rows, dtype=torch.int64) if seeds is None else seeds
     if pace is not None and (pace.keys() != first.keys() or any(value.numel() != 1 for value in pace.values())):
         raise BadMemory(f"a pace for {len(pace)} tensors", f"a number for each of {len(first)}", "Use its own start.")
-    if config.frames and getattr(world.denoiser, "carry", None) is None:
+    if config.kept and getattr(world.denoiser, "carry", None) is None:
         raise BadMemory(
-            f"{config.frames} frames kept for a {world.config.kind!r} denoiser that carries nothing",
+            f"{config.kept} frames kept for a {world.config.kind!r} denoiser that carries nothing",
             "a causal one that predicts clean latents",
             "Choose a preset without frames.",
         )
-    album = blank(world, rows, config.frames) if config.frames else None
+    album = blank(world, rows, config.kept) if config.kept else None
     return Memory(Trained.fresh(repeated), first, keys.to(one.device), config, identity(world), pace, album)
 
 

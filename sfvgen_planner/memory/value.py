@@ -35,7 +35,7 @@ class Memory:
     pace: Tensors | None = None
     """learned factors of the rate, a number for each tensor of factors by name; None: all 1"""
     album: Album | None = None
-    """frames that are kept beside the factors, where `config.frames` wants some"""
+    """frames that are kept beside the factors, where `config.kept` wants some"""
 
     @property
     def rows(self) -> int:
@@ -44,8 +44,10 @@ class Memory:
 
     @property
     def numbers(self) -> int:
-        """In the factors of a row."""
-        return sum(value.numel() for value in self.start.values())
+        """Of a row, in its factors and all the frames it has room for."""
+        frames = 0 if self.album is None else sum(value.numel() for value in self.album.tensors.values()) // self.rows
+        factors = 0 if self.config.variant == "off" else sum(value.numel() for value in self.start.values())
+        return factors + frames
 
     @cached_property
     def told(self) -> Tensors:

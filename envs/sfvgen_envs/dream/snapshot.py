@@ -165,5 +165,5 @@ def _memory(tensors: Tensors, told: Mapping[str, Any]) -> Memory:
 
     trained = Trained(part("weights"), part("first"), part("second"), tensors["memory/steps"])
     config = MemoryConfig(**{**told["config"], "modules": tuple(told["config"]["modules"])})
-    album = Album(**part("album")) if config.frames else None
+    album = Album(**part("album")) if config.kept else None
     return Memory(trained, part("start"), tensors["memory/seeds"], config, told["world"], part("pace") or None, album)

@@ -20,11 +20,13 @@ from tqdm import tqdm
 from sfvgen_envs.table import Colour
 from sfvgen_experiments.bench import cubes
 from sfvgen_experiments.bench.drift import held_out
+from sfvgen_experiments.bench.memory_picture import picture
 from sfvgen_experiments.bench.report import cell
 from sfvgen_experiments.dream_figures import CEILING, sharpness_of
 from sfvgen_experiments.memory_options import MemoryOptions
 from sfvgen_planner.data import Dataset, Windows
 from sfvgen_planner.data.atomic import write_bytes
+from sfvgen_planner.data.sheet import write_picture
 from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.learning.remembering import Watched, remember_all
@@ -83,6 +85,8 @@ def main(
     updates: int | None = None,
     draws: int | None = None,
     strength: float | None = None,
+    kept: int | None = None,
+    pictures: int = 1,
     out: str = "outputs/bench/memory.json",
 ) -> dict[str, Any]:
     """Prints gains in dB with 95 % intervals over episodes, writes JSON, returns it."""
@@ -94,6 +98,7 @@ def main(
         "updates": updates,
         "draws": draws,
         "strength": strength,
+        "kept": kept,
     }
     torch.set_num_threads(threads)
     unknown = [one for one in presets if one not in PRESETS]
@@ -108,11 +113,15 @@ def main(
     model, rows = WorldModel.from_pretrained(world), {}
     for folder in data:
         told = read(model, held_out(folder), episodes, seen, dreamt)
+        views = {"what came": told.pixels}
         for preset in presets:
             name = f"{Path(folder).name}, {preset}"
             how = MemoryOptions(preset, **other).how  # type: ignore[arg-type]
-            rows[name] = measure(model, told, how, every, SamplerConfig(steps))
+            rows[name], frames = measure(model, told, how, every, SamplerConfig(steps))
+            views |= {"no memory": frames["off"], f"memory {preset}": frames["own"]}
             print(shown(name, rows[name]), flush=True)
+        if pictures:
+            write_picture(Path(out).with_name(f"memory-{Path(folder).name}.png"), picture(views, pictures))
     result = {
         "world": world or "shipped",
         "asked": {"seen": seen, "dreamt": dreamt, "every": every, "steps": steps, **other},
@@ -156,11 +165,15 @@ def ages_of(poses: Tensor, seen: int, fovy: float, length: float) -> NDArray[np.
     return np.asarray(torch.where(last >= 0, age, -1).numpy())
 
 
-def measure(world: WorldModel, told: Told, how: MemoryConfig, every: int, sampler: SamplerConfig) -> dict[str, Any]:
-    """By kind of poses and by age: PSNR without memory, gains with the own and with another's memory."""
+def measure(
+    world: WorldModel, told: Told, how: MemoryConfig, every: int, sampler: SamplerConfig
+) -> tuple[dict[str, Any], dict[str, NDArray[np.uint8]]]:
+    """By kind of poses and by age: PSNR without memory, gains with the own and with another's memory. And the dreams
+    under true poses."""
     memory = remembered(world, told, how, every)
     others = take(memory, torch.arange(memory.rows).roll(1))
     figures: dict[str, Any] = {"bytes_an_episode": 2 * memory.numbers}
+    frames: dict[str, NDArray[np.uint8]] = {}
     coded = np.concatenate([world.codec.decode(one[None]).numpy() for one in told.latents[:, told.seen :]])
     for kind, foreseen in (("foreseen poses", True), ("true poses", False)):
         frames = {
@@ -179,7 +192,7 @@ def measure(world: WorldModel, told: Told, how: MemoryConfig, every: int, sample
             for band, span in UNSEEN.items()
         }
         figures[kind]["sharpness"] = {name: sharpness_of(told.pixels, one) for name, one in frames.items()}
-    return figures
+    return figures, frames
 
 
 def remembered(world: WorldModel, told: Told, how: MemoryConfig, every: int) -> Memory:
