@@ -14,6 +14,7 @@ from sfvgen_experiments.bench.memory_cost import EARLIER, PLAIN, TWICE, WANTED, 
 from sfvgen_experiments.bench.memory_cost import PAPER as PAPERS
 from sfvgen_planner.errors import BadOption, UnknownName
 from sfvgen_planner.memory import DEFAULT, PAPER, start
+from sfvgen_planner.memory.config import ALBUM
 from sfvgen_planner.memory.value import digest
 from sfvgen_planner.metrics.statistics import Interval
 
@@ -25,11 +26,17 @@ def test_the_chunk_that_is_timed_is_remembered() -> None:
     one, other = asked.windows[-2:]
     torch.testing.assert_close(one.latents[:, 8:], other.latents[:, :8])
     for how in (DEFAULT, PAPER):
-        remembering = asked.write(replace(how, updates=1, draws=1))()
+        remembering, beside = asked.write(replace(how, updates=1, draws=1))()
+        assert beside is None
         assert digest(dict(remembering.denoiser.named_parameters())) != digest(dict(world.denoiser.named_parameters()))
+    same, beside = asked.write(ALBUM)()
+    assert digest(dict(same.denoiser.named_parameters())) == digest(dict(world.denoiser.named_parameters()))
+    assert beside is not None
+    assert beside.album is not None
+    assert beside.album.given.sum() == 2, "every fourth of the last window's new frames"
     dreams = asked.dreams((1,))
     assert list(dreams) == [PLAIN + PAPERS, TWICE + PAPERS, PLAIN, TWICE, "1 step"]
-    dreamt = [dreams[name](world) for name in dreams]
+    dreamt = [dreams[name](world, None) for name in dreams]
     once, whole = dreamt[2].latents, dreamt[0]  # type: ignore[attr-defined]
     assert once.shape == (1, 8, *world.shape)
     torch.testing.assert_close(once, whole, rtol=1e-3, atol=1e-3)
@@ -42,7 +49,7 @@ def test_extra_is_of_one_turn_and_shared_among_chunks(monkeypatch: pytest.Monkey
     monkeypatch.setattr(memory_cost, "in_turns", lambda repeats, *ways: slow * np.array([[3.0, 10.0, 11.0]]))
     how = replace(PAPER, modules=("mlp",), rank=2)
     asked = Asked.of(tiny_world())
-    found = measured(asked, how, {PLAIN: lambda world: world}, (1, 3), 4)
+    found = measured(asked, how, {PLAIN: lambda world, beside: world}, (1, 3), 4)
     extra = found["chunks"][PLAIN]["extra"]
     assert extra[1].mean == pytest.approx(0.4)
     assert extra[3].mean == pytest.approx(0.2)

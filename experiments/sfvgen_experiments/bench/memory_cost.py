@@ -29,6 +29,7 @@ from sfvgen_planner.memory import Memory, MemoryConfig, Seen, merged, remember, 
 from sfvgen_planner.metrics.statistics import Interval, bootstrap_interval
 from sfvgen_planner.types import FRAMES_PER_CHUNK
 from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.pose import turned_by
 from sfvgen_planner.world.sampler import PAPER_SAMPLER, SamplerConfig
@@ -42,7 +43,9 @@ EARLIER = 4
 """windows that are replayed from; how many makes no difference to time"""
 TURN = 0.1
 """radians that the camera turns from frame to frame"""
-Dream = Callable[[WorldModel], object]
+Remembered = tuple[WorldModel, LowRank | None]
+"""A world with a memory in its weights, and what no weights can hold."""
+Dream = Callable[[WorldModel, LowRank | None], object]
 
 
 @dataclass(frozen=True)
@@ -78,18 +81,26 @@ class Asked:
         samplers |= {f"{count} steps" if count > 1 else "1 step": SamplerConfig(count) for count in steps}
         told = self.told()
         ways: dict[str, Dream] = {
-            name + PAPER: lambda world, sampler=samplers[name]: as_in_the_paper(world, sampler.guidance)(*told)  # type: ignore[misc]
+            name + PAPER: lambda world, beside, guidance=samplers[name].guidance: as_in_the_paper(  # type: ignore[misc]
+                world, guidance, beside
+            )(*told)
             for name in (PLAIN, TWICE)
         }
         return ways | {
-            name: lambda world, sampler=sampler: world.dream(*told, sampler) for name, sampler in samplers.items()
+            name: lambda world, beside, sampler=sampler: world.dream(*told, sampler, beside)
+            for name, sampler in samplers.items()
         }
 
-    def write(self, how: MemoryConfig) -> Callable[[], WorldModel]:
+    def write(self, how: MemoryConfig) -> Callable[[], Remembered]:
         """The last window remembered, and the memory merged."""
         begun = self.begun(how)
         *earlier, now = self.windows
-        return lambda: merged(self.world, remember(self.world, begun, now, earlier))
+
+        def written() -> Remembered:
+            memory = remember(self.world, begun, now, earlier)
+            return merged(self.world, memory), memory.beside
+
+        return written
 
     def begun(self, how: MemoryConfig) -> Memory:
         """Of one row."""
@@ -142,7 +153,7 @@ def measured(
     remembering = write()
     ways: list[Callable[[], object]] = [write]
     for dream in dreams.values():
-        ways += [partial(dream, asked.world), partial(dream, remembering)]
+        ways += [partial(dream, asked.world, None), partial(dream, *remembering)]
     in_turns(1, *ways)
     taken = in_turns(repeats, *(_finished(way, asked.windows[-1].latents) for way in ways))
     written, chunks = taken[:, 0], {}

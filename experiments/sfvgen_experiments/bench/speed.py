@@ -27,6 +27,7 @@ from sfvgen_planner.metrics.statistics import Interval, bootstrap_interval
 from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions, Context
 from sfvgen_planner.world.denoiser import Denoised
 from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.noise import keyed_noise
 from sfvgen_planner.world.pose_head import foresee
@@ -96,7 +97,7 @@ def told(speeds: dict[str, tuple[float, Interval]]) -> str:
     return "\n".join(lines)
 
 
-def as_in_the_paper(world: WorldModel, guidance: float = 1.0) -> Imagined:
+def as_in_the_paper(world: WorldModel, guidance: float = 1.0, memory: LowRank | None = None) -> Imagined:
     """DDIM-50 that goes through the whole window again in every step; with guidance twice, told and untold."""
 
     @torch.no_grad()
@@ -110,8 +111,8 @@ def as_in_the_paper(world: WorldModel, guidance: float = 1.0) -> Imagined:
             conditions = world.conditions(told)
 
             def denoise(noisy: Tensor, level: Tensor) -> Tensor:
-                cache = world.denoiser.prefill(past, seen)
-                answer: Denoised = world.denoiser.denoise(cache, noisy, level, conditions)
+                cache = world.denoiser.prefill(past, seen, memory)
+                answer: Denoised = world.denoiser.denoise(cache, noisy, level, conditions, memory)
                 return answer.output
 
             return denoise
