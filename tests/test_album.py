@@ -19,6 +19,7 @@ from sfvgen_planner.memory.rows import put, take
 from sfvgen_planner.world.album import BETTER, Album, Shown
 from sfvgen_planner.world.carry import Carry, Last
 from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
 from sfvgen_planner.world.sight import strain, unknown
@@ -218,6 +219,26 @@ def test_before_a_camera_that_stands_still_an_album_changes_no_bit() -> None:
     memory = filled(world, config=FRAMES)
     assert torch.equal(dreamt(world, memory, still=True), dreamt(world, None, still=True))
     assert not torch.equal(dreamt(world, memory), dreamt(world, None))
+
+
+@pytest.mark.parametrize("operator", ["lowrank", "hyperzzw"])
+def test_factors_beside_an_album_are_silent_where_nobody_has_been(operator: str) -> None:
+    """Row 0 goes on standing still, row 1 comes back to what it saw."""
+    world = world_of(process="clean")
+    config = replace(BOTH, modules=("brush",), operator=operator, bound=float("inf"))  # type: ignore[arg-type]
+    memory = filled(world, config=config)
+    loud = replace(memory, album=None)
+    window = seen(world, 2, frames=10, seed=1)
+    poses = torch.stack([window.facts.poses[0, :1].expand(10, -1), window.facts.poses[1]])
+    told = (window.latents[:, :2], replace(window.facts, poses=poses)[:2], replace(window.facts, poses=poses)[2:])
+    rest = (torch.arange(2), SamplerConfig(1))
+    none, both, factors, frames = (
+        world.dream(*told, *rest, one, 2, False).latents
+        for one in (None, memory.factors, loud.factors, LowRank({}, {}, "frames", memory.album))
+    )
+    assert torch.equal(both[0], none[0])
+    assert not torch.allclose(factors[0], none[0]), "without an album they are heard everywhere"
+    assert not torch.allclose(both[1], frames[1]), "beside one they are heard where it shows something"
 
 
 def test_rows_dream_from_their_own_album_in_any_company() -> None:

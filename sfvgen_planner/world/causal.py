@@ -10,13 +10,14 @@ latents, what the last clean frame shows is carried along instead of drawn anew 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadOption
+from sfvgen_planner.world.album import Shown
 from sfvgen_planner.world.blocks import Block, KeysValues, after, norm, unseen
 from sfvgen_planner.world.carry import Carry, Last, Still, zeroed
 from sfvgen_planner.world.conditions import Conditions
@@ -179,19 +180,27 @@ class CausalDenoiser(nn.Module):
         self._check(latents, level, cache.frames, conditions)
         new = conditions[first:]
         parts: tuple[Tensor, ...] = ()
+        memory, kept = self._recalled(memory, last, new)
         with using(memory):
             if self.carry is None:
                 seen = self._seen(latents, level, conditions, cache)
                 hidden = norm(seen.tokens)
                 answer = _pictures(self.out(self._told(hidden, seen, first)), self.config)
             else:
-                kept = None if memory is None or memory.album is None else memory.album.nearest(new.cameras, last)
                 still = self.carry.still(last, new.cameras, kept)
                 seen = self._seen(latents, level, conditions, cache, self._since(still, last, new))
                 hidden = norm(seen.tokens)
                 known, told = seen.known[:, first:], self._told(hidden, seen, first)
                 answer, parts = self.carry(told, known, latents[:, first:], still, last, new.cameras, kept)
         return Denoised(_later(answer, first), hidden.mean(2), tuple(_later(part, first) for part in parts))
+
+    def _recalled(self, memory: LowRank | None, last: Last, new: Conditions) -> tuple[LowRank | None, Shown | None]:
+        """The kept frames that show new ones better than the last does. Rows that have none hear nothing of their memory:
+        nobody has been there."""
+        if memory is None or memory.album is None or self.carry is None:
+            return memory, None
+        kept = memory.album.nearest(new.cameras, last)
+        return replace(memory, heard=kept.given.reshape(len(new.frame), -1).amax(1)), kept
 
     def _since(self, still: Still, last: Last, new: Conditions) -> tuple[Tensor, Tensor]:
         """What new frames are told of the last clean one: for each token [R, T, n, D] what it would see if all stood

@@ -59,7 +59,7 @@ class _Call:
             return plain(x)
         if self._seen is None:
             raise BadOption(f"layer {layer.name!r} before any address", "a causal denoiser", "See PLACED.")
-        return plain(x * (1 + self._kernel(layer, x, self._seen)))
+        return plain(x * (1 + self._memory.to_hear(self._kernel(layer, x, self._seen))))
 
     def _kernel(self, layer: RowLayer, x: Tensor, seen: Tensor) -> Tensor:
         """Of x's shape."""

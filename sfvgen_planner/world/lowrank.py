@@ -34,6 +34,8 @@ class LowRank:
     """names this content; caches made under another are refused"""
     album: Album | None = None
     """of the same M episodes: frames to be carried from, see `carry.py`"""
+    heard: Tensor | None = None
+    """[R]: 0 for rows that the factors say nothing to; None: all hear them"""
 
     def __post_init__(self) -> None:
         if self.down.keys() != self.up.keys() or (not self.down and self.album is None):
@@ -51,12 +53,19 @@ class LowRank:
         return self
 
     def through(self, layer: "RowLayer", x: Tensor, plain: Plain) -> Tensor:
-        """The plain answer, plus B (A x) of each row's memory."""
+        """The plain answer, plus B (A x) of each row's memory where it is heard."""
         y = plain(x)
         if layer.name not in self.down:
             return y
         check_multiple(x, self.rows)
-        return y + layer.low_rank(x, y, self.down[layer.name], self.up[layer.name])
+        return y + self.to_hear(layer.low_rank(x, y, self.down[layer.name], self.up[layer.name]))
+
+    def to_hear(self, change: Tensor) -> Tensor:
+        """What is left of a change [rows, ...]: 0 in rows that are not to hear it."""
+        if self.heard is None:
+            return change
+        each = self.heard.to(change).repeat_interleave(len(change) // len(self.heard))
+        return change * each.reshape(-1, *[1] * (change.ndim - 1))
 
 
 class Remembering(Protocol):
