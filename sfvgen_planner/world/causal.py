@@ -195,8 +195,8 @@ class CausalDenoiser(nn.Module):
         return Denoised(_later(answer, first), hidden.mean(2), tuple(_later(part, first) for part in parts))
 
     def _recalled(self, memory: LowRank | None, last: Last, new: Conditions) -> tuple[LowRank | None, Shown | None]:
-        """The kept frames that show new ones better than the last does. Rows that have none hear nothing of their memory:
-        nobody has been there."""
+        """The kept frames that show new ones better than the last does. Rows that have none hear nothing of their
+        memory: nobody has been there."""
         if memory is None or memory.album is None or self.carry is None:
             return memory, None
         kept = memory.album.nearest(new.cameras, last)
