@@ -19,7 +19,6 @@ from sfvgen_experiments.revisit.arms import (
     COPY,
     NONE,
     SWAPPED,
-    VISIT,
     Course,
     chosen,
     dream,
@@ -177,7 +176,7 @@ def test_a_second_visit_recalls_the_first_one_in_the_same_scene() -> None:
     learned = remembered(world, first, how, heard.append)
     for name, value in learned.trained.weights.items():
         assert torch.equal(memory.trained.weights[name], value.half().float())
-    assert set(under(world, second, VISIT, memory, SAMPLER, False)) == {VISIT, VISIT + SWAPPED}
+    assert set(under(world, second, "visit", memory, SAMPLER, False)) == {"visit", "visit" + SWAPPED}
 
 
 def test_figures_are_by_age_and_paired() -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sfvgen_experiments.revisit.arms import ARMS, VISIT, Course, check_arms, imagined, under
+from sfvgen_experiments.revisit.arms import ARMS, VISITS, Course, check_arms, imagined, under
 from sfvgen_experiments.revisit.figures import measure, shown
 from sfvgen_experiments.revisit.visits import BEFORE, recalled
 from sfvgen_experiments.revisit.ways import WAYS, record
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.memory import DEFAULT
+from sfvgen_planner.memory import PRESETS
 from sfvgen_planner.metrics.judge_file import load_judge
 from sfvgen_planner.metrics.judge_reading import PlaceFeatures
 from sfvgen_planner.metrics.statistics import Interval
@@ -61,9 +61,10 @@ def main(
         now, told, sampler = course(way), {}, SamplerConfig(steps)
         with tqdm(desc=way, unit="chunk") as bar:
             made = imagined(model, now, arms, sampler, foreseen, lambda chunk, bar=bar: bar.update())  # type: ignore[misc]
-            if VISIT in arms and way in BEFORE:
-                memory, right = recalled(model, course(BEFORE[way]), now, DEFAULT, lambda chunk, bar=bar: bar.update())  # type: ignore[misc]
-                made |= under(model, now, VISIT, memory, sampler, foreseen)
+            for visit in [one for one in arms if one in VISITS and way in BEFORE]:
+                how, before = PRESETS[VISITS[visit]], course(BEFORE[way])
+                memory, right = recalled(model, before, now, how, lambda chunk, bar=bar: bar.update())  # type: ignore[misc]
+                made |= under(model, now, visit, memory, sampler, foreseen)
                 told = {"visited by": BEFORE[way], "recalled the right scene": right}
         rows[way] = {"seen": now.trip.seen, **told, **measure(now, made, extract)}
         print(shown(way, rows[way]), flush=True)

@@ -34,9 +34,11 @@ VARIANTS = {
 }
 """The paper's, each in the plain way."""
 MEMORIES = {**PRESETS, **VARIANTS}
-COPY, NONE, VISIT, SWAPPED = "copy", "none", "visit", " swapped"
+COPY, NONE, SWAPPED = "copy", "none", " swapped"
+VISITS = {"visit": "default", "visit_album": "album", "visit_hybrid": "hybrid"}
+"""Memories of another way in the same scene, by their preset."""
 CHOICES: dict[str, Choice] = {NONE: "last", "longer": "longer", "anchor": "anchor", "bank": "bank"}
-ARMS = (COPY, *CHOICES, *MEMORIES, VISIT)
+ARMS = (COPY, *CHOICES, *MEMORIES, *VISITS)
 
 
 @dataclass(frozen=True)
