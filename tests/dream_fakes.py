@@ -21,9 +21,9 @@ MEMORY = MemoryConfig(rank=2, updates=2, draws=1, rate=0.05, rise=float("inf"))
 """Quick, and so greedy that every update shows."""
 
 
-def arm_world(kind: str = "causal", double: bool = False) -> WorldModel:
+def arm_world(kind: str = "causal", double: bool = False, process: str = "flow") -> WorldModel:
     """Random; pictures are 16 x 16. It never says that an episode ends."""
-    world = tiny_world(kind, body=ARM)
+    world = tiny_world(kind, process=process, body=ARM)
     world.outcome.tell[-1].bias.data[2] = -20.0
     return world.double() if double else world
 

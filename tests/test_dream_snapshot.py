@@ -1,7 +1,7 @@
 """A dream half-way as a value: gone on from bit for bit, branched without a trace, kept on the disk."""
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sfvgen_envs.dream import DreamConfig, DreamVectorEnv, load, save
 from sfvgen_planner.errors import BadCheckpoint, BadOption, BadState
+from sfvgen_planner.memory.config import ALBUM
 
 WORLD = ending(arm_world(), 0.05)
 """Rows end at different times."""
@@ -202,3 +203,18 @@ def test_a_torn_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(BadCheckpoint, match="cannot be read"):
         load(path)
+
+
+def test_kept_frames_are_saved_and_go_on(tmp_path: Path) -> None:
+    world, keeping = arm_world(process="clean"), replace(remembering(), memory=replace(ALBUM, kept=3))
+    rows, other = (dreams(2, world, config=keeping) for _ in range(2))
+    rows.reset(seed=0)
+    way = actions(2, 30)
+    went_on(rows, way[:16])
+    album = rows.state.memory and rows.state.memory.album
+    assert album is not None
+    assert bool(album.given.any(1).all())
+    save(rows.snapshot(), tmp_path / "kept.safetensors")
+    other.restore(load(tmp_path / "kept.safetensors"))
+    assert same(rows.state.memory, other.state.memory)
+    assert same(went_on(rows, way[16:]), went_on(other, way[16:]))

@@ -105,6 +105,11 @@ class MemoryConfig:
                 "See PRESETS.",
             )
 
+    @property
+    def nothing(self) -> bool:
+        """Neither written nor kept."""
+        return self.variant == "off" and not self.kept
+
     def rate_at(self, update: int) -> float:
         """Of a chunk's updates, counted from 0."""
         return self.rate * (1 - self.cool * update / max(1, self.updates - 1))

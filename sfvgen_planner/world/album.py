@@ -13,6 +13,8 @@ BETTER = 0.75
 """A kept frame has to strain less than so much of what the last one does: that one knows what has happened since."""
 
 
+WELL = 0.01
+"""A last frame that strains less needs no other: foreseen cameras never stand quite still."""
 ABOUT = 0.03
 """Strains that differ by less are about the same."""
 
@@ -100,6 +102,6 @@ class Album:
             # Of those that show it about as well the newest: things may have moved.
             which = (strained <= least[:, None] + ABOUT).long().cumsum(1).argmax(1)
             before = strain(one, last.camera.repeat_interleave(frames, 0)[:, None])[:, 0]
-        there = (least < BETTER * before).to(now.dtype) * last.given.repeat_interleave(frames, 0)
+        there = ((before > WELL) & (least < BETTER * before)).to(now.dtype) * last.given.repeat_interleave(frames, 0)
         latents = self.latents[mine, which] * there[:, None, None, None]
         return Shown(latents.to(last.latents.dtype), self.cameras[mine, which], there)

@@ -17,7 +17,7 @@ from sfvgen_planner.world.lowrank import LowRank
 def fresh(dream: Dream, rows: int) -> Memory | None:
     """Of rows that have seen nothing yet; None where nothing is to be remembered."""
     config = dream.config.memory
-    return None if config is None or config.variant == "off" else start(dream.world, config, rows)
+    return None if config is None or config.nothing else start(dream.world, config, rows)
 
 
 def begun(state: DreamState, rows: Tensor, gone: Tensor, seeds: Tensor, memory: Memory | None) -> Memory | None:
