@@ -20,9 +20,9 @@ from tqdm import tqdm
 from sfvgen_envs.table import Colour
 from sfvgen_experiments.bench import cubes
 from sfvgen_experiments.bench.drift import held_out
-from sfvgen_experiments.bench.memory_picture import picture
 from sfvgen_experiments.bench.report import cell
 from sfvgen_experiments.dream_figures import CEILING, sharpness_of
+from sfvgen_experiments.dream_strips import picture
 from sfvgen_experiments.memory_options import MemoryOptions
 from sfvgen_planner.data import Dataset, Windows
 from sfvgen_planner.data.atomic import write_bytes

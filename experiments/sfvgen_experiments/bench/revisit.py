@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from sfvgen_experiments.dream_strips import picture
 from sfvgen_experiments.revisit.arms import ARMS, VISITS, Course, check_arms, imagined, under
 from sfvgen_experiments.revisit.figures import measure, shown
 from sfvgen_experiments.revisit.visits import BEFORE, recalled
 from sfvgen_experiments.revisit.ways import WAYS, record
 from sfvgen_planner.data.atomic import write_bytes
+from sfvgen_planner.data.sheet import write_picture
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.memory import PRESETS
 from sfvgen_planner.metrics.judge_file import load_judge
@@ -38,6 +40,7 @@ def main(
     foreseen: bool = False,
     judge: str | None = None,
     threads: int = 2,
+    pictures: int = 1,
     out: str = "outputs/bench/revisit.json",
 ) -> dict[str, Any]:
     """Prints gains with 95 % intervals over episodes, writes JSON after every way, returns it."""
@@ -66,6 +69,9 @@ def main(
                 memory, right = recalled(model, before, now, how, lambda chunk, bar=bar: bar.update())  # type: ignore[misc]
                 made |= under(model, now, visit, memory, sampler, foreseen)
                 told = {"visited by": BEFORE[way], "recalled the right scene": right}
+        if pictures:
+            views = {"what came": now.trip.pixels[:, now.trip.seen :], **made}
+            write_picture(Path(out).with_name(f"revisit-{way}.png"), picture(views, pictures))
         rows[way] = {"seen": now.trip.seen, **told, **measure(now, made, extract)}
         print(shown(way, rows[way]), flush=True)
         asked = {"episodes": episodes, "first": first, "steps": steps, "foreseen": foreseen}

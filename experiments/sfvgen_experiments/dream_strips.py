@@ -1,4 +1,4 @@
-"""What a dream made of places that came back: the truth, and every arm's frames under it."""
+"""What came, and under it what every arm dreamt, as one picture."""
 
 from collections.abc import Mapping
 
