@@ -74,7 +74,8 @@ def contact_sheet(dataset: Dataset, rows: int = 8, columns: int = 8) -> Any:
 
 
 def write_picture(path: Path, pixels: Any) -> None:
-    """A png of uint8 [h, w, 3]."""
+    """A png of uint8 [h, w, 3]; its folder is made if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     png = BytesIO()
     Image.fromarray(pixels).save(png, "png", optimize=True)
     write_bytes(path, png.getvalue())
