@@ -80,9 +80,9 @@ def test_the_whole_world_may_be_moved_and_turned() -> None:
         place = cameras[..., :3] @ about.T + torch.tensor([3.0, -1.0, 0.5], dtype=torch.float64)
         return torch.cat([place, multiply(turn.expand_as(cameras[..., 3:7]), cameras[..., 3:7]), cameras[..., 7:]], -1)
 
-    picture, senses = seen.sighting.picture.double(), seen.senses.double()
-    plain = one.ahead(Sighting(picture, seen.sighting.camera.double()), seen.cameras.double(), senses, seen.embodiment)
-    other = one.ahead(Sighting(picture, moved(seen.sighting.camera)), moved(seen.cameras), senses, seen.embodiment)
+    picture, told = seen.sighting.picture.double(), (seen.senses.double(), seen.frame.double(), seen.embodiment)
+    plain = one.ahead(Sighting(picture, seen.sighting.camera.double()), seen.cameras.double(), *told)
+    other = one.ahead(Sighting(picture, moved(seen.sighting.camera)), moved(seen.cameras), *told)
     torch.testing.assert_close(other, plain, rtol=1e-9, atol=1e-9)
 
 
@@ -148,7 +148,8 @@ def ground(rows: int, seed: int) -> tuple[Evidence, Tensor]:
 
 def test_where_the_ground_ends_is_learned_from_few_scenes(fitted: OutcomeHead) -> None:
     seen, off = ground(300, 9999)
-    judged = fitted(seen)
+    with torch.no_grad():
+        judged = fitted(seen)
     right = ((judged.terminated > 0.5) == off).float().mean()
     assert float(right) > 0.9
     assert float(judged.reward[off].mean()) < -7 < -3 < float(judged.reward[~off].mean())

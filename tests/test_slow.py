@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from world_fakes import tiny_world, toy_episode, toy_set
+from world_fakes import BODY, tiny_world, toy_episode, toy_set
 
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.latents import LatentSet, LatentWindow
@@ -15,6 +15,7 @@ from sfvgen_planner.learning.run import Run, RunConfig, Step
 from sfvgen_planner.learning.slow import STILL, SlowLoss, begin_heads, train_world
 from sfvgen_planner.learning.slow_batches import Batch, Learn, SlowConfig, draw_batch, drawn, frames_of
 from sfvgen_planner.world.dropout import DropRates
+from sfvgen_planner.world.layout import LEAST, Layout, Motion
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
 
@@ -91,6 +92,26 @@ def test_outcomes_are_learned_from_what_was_lived_too(sets: list[LatentSet]) -> 
         assert lived.latents.shape[:2] == (CONFIG.lived, 9)
         assert lived.rewards.shape == (CONFIG.lived, 8)
         torch.testing.assert_close(lived.facts.vectors[:, 1:].sum(-1), lived.rewards)
+
+
+def test_what_waits_ahead_is_learned_from_ways_of_travelling_eyes(sets: list[LatentSet]) -> None:
+    """Of every length that a plan has, read off their first picture alone; nobody else has such ways."""
+    lengths = set()
+    for batch in batches(sets, 100):
+        assert batch.ahead is not None
+        assert len(batch.ahead.rewards) == CONFIG.ahead
+        known = batch.ahead.facts.vectors_known[:, 1:].all(-1)
+        torch.testing.assert_close(batch.ahead.facts.vectors[:, 1:].sum(-1)[known], batch.ahead.rewards[known])
+        lengths.add(batch.ahead.rewards.shape[1])
+    assert lengths == set(range(1, 25))
+    loss = SlowLoss(tiny_world(), 0.1)
+    other = replace(batch.ahead, latents=batch.ahead.latents.clone())
+    other.latents[:, 1:] += 1
+    assert loss._ahead(other) == loss._ahead(batch.ahead)
+    standing = Layout((replace(BODY, motion=Motion(metres=LEAST)),))
+    assert draw_batch(sets, standing, CONFIG, (0, 0, 0)).ahead is None
+    with pytest.raises(BadOption, match="travels"):
+        draw_batch(sets, standing, replace(CONFIG, learn="ahead"), (0, 0, 0))
 
 
 def test_postures_are_learned_from_single_frames_where_somebody_knows_them(sets: list[LatentSet]) -> None:
@@ -170,7 +191,7 @@ def test_outcomes_are_learned_from_dreams_as_planners_have_them(sets: list[Laten
     drawn_batches = (draw_batch(sets, world.encoder.layout, config, (0, step, 0)) for step in range(40))
     batch = next(one for one in drawn_batches if one.latents.shape[1] - one.past == 16)
     figures = SlowLoss(world, 0.1, "outcomes")(batch)[1]
-    assert set(figures) == {"lived", "outcome"}
+    assert set(figures) == {"lived", "outcome", "ahead"}
     past, given = batch.past, (batch.latents + batch.disturbance)[:, : batch.past]
     dreamt = world.dream(given, batch.facts[:past], batch.facts[past:], batch.seeds, SamplerConfig(steps=1))
     expected = [
@@ -222,7 +243,7 @@ def test_what_is_carried_and_what_is_drawn_are_each_asked_to_be_right(sets: list
     for name, said in (("diffusion", answer.output), ("carried", answer.parts[0]), ("drawn", answer.drawn)):
         error = (said - batch.latents)[:, batch.past :].square().mean((1, 2, 3, 4))
         assert figures[name] == pytest.approx(float((error * weight / weight.mean()).mean().detach()), rel=1e-4)
-    heads = sum(figures[name] for name in ("outcome", "lived", "inverse", "pose", "posture"))
+    heads = sum(figures[name] for name in ("outcome", "lived", "ahead", "inverse", "pose", "posture"))
     assert float(loss.detach()) == pytest.approx(
         figures["diffusion"] / 2 + (figures["carried"] + figures["drawn"]) / 4 + 0.1 * heads, rel=1e-5
     )
@@ -299,6 +320,7 @@ PARTS: dict[Learn, tuple[str, ...]] = {
     "denoiser": ("denoiser.",),
     "heads": ("outcome.", "posture.", "inverse."),
     "outcomes": ("outcome.",),
+    "ahead": ("outcome.ahead.",),
     "poses": ("pose_head.", "encoder.say.", "encoder.text."),
 }
 

@@ -128,7 +128,10 @@ class SlowLoss(nn.Module):
 
     def _ahead(self, ways: Lived | None) -> dict[str, Tensor]:
         """Read off the first picture of each way, if there are any."""
-        return {} if ways is None else {"ahead": self.world.outcome.loss_ahead(self._evidence(ways), *ways.outcomes)}
+        if ways is None:
+            return {}
+        seen = replace(self._evidence(ways), frame=self.world.conditions(ways.facts).frame[:, 1:])
+        return {"ahead": self.world.outcome.loss_ahead(seen, *ways.outcomes)}
 
     def _evidence(self, lived: Lived) -> Evidence:
         """Of what nobody dreamt."""

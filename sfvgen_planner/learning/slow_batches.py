@@ -196,7 +196,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
         _lived(*drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng, config.ended, config.fear), layout),
         _lived(*drawn(sets, config.stances, 1, rng), layout),
-        _ahead(sets, layout, config, rng),
+        _ahead(sets, layout, config, rng, draw),
     )
 
 
@@ -215,13 +215,19 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
     return Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
 
 
-def _ahead(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Lived | None:
-    """Ways of any length up to what a plan looks ahead."""
+def _ahead(
+    sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator, draw: torch.Generator
+) -> Lived | None:
+    """Ways of any length up to what a plan looks ahead, told actions or words as it has them. Ends of all kinds count
+    many times: in a true picture there is nothing that could be mistaken for one."""
     roaming = [one for one in sets if one.camera is not None and not layout[one.body].on_tripod]
     length = 1 + int(rng.integers(1, FRAMES_PER_CHUNK * READ_CHUNKS + 1))
     fitting = [one for one in roaming if one.windows(length).any()]
     if fitting:
-        return _lived(*drawn(fitting, config.ahead, length, rng, config.ended, config.fear), layout)
+        ways = _lived(*drawn(fitting, config.ahead, length, rng, config.ended, config.fear), layout)
+        solved = ways.terminated[:, -1] & ways.success[:, -1]
+        weight = ways.weight * torch.where(solved, config.fear, 1.0)
+        return replace(ways, facts=drop(ways.facts, MOTION_DROP, draw, 1), weight=weight)
     if config.learn == "ahead":
         names = sorted({one.body for one in sets})
         raise BadOption(

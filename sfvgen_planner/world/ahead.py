@@ -68,15 +68,15 @@ class Sighting:
 class Ahead(nn.Module):
     """Logits of outcomes of frames that were not seen, from their foreseen cameras and an earlier picture.
 
-    A few places around each foreseen eye, to its sides and before it, are found in the picture; what is there, how the
-    eye came there and what is felt then tell the outcome, with the frame before it. The picture is told once for all
-    frames; where the places are is learned too.
+    A few places around each foreseen eye, to its sides and before it, are found in the picture. What is there, how the
+    eye came there, what is felt, done and said tell the outcome, with the frame before it. The picture is looked at
+    once for all frames; where the places are is learned too.
     """
 
     grid: Tensor
 
-    def __init__(self, latents: tuple[int, int, int], senses: int, bodies: int, last: nn.Linear) -> None:
-        """Sizes of latents (C, h, w), S, and what tells an outcome in the end."""
+    def __init__(self, latents: tuple[int, int, int], senses: int, frame: int, bodies: int, last: nn.Linear) -> None:
+        """Sizes of latents (C, h, w), S, E, and what tells an outcome in the end."""
         super().__init__()
         (channels, height, width), dim = latents, last.in_features
         self.look = nn.Sequential(
@@ -96,13 +96,15 @@ class Ahead(nn.Module):
         self.around = nn.Parameter(torch.cat(rows))
         steps = 6 * (1 + 2 * (OCTAVES[1] - OCTAVES[0] + 1))
         self.read = nn.Linear(len(self.around) * (SAID + 3) + steps + senses, dim)
-        self.body = nn.Embedding(bodies, dim)
+        self.body, self.hear = nn.Embedding(bodies, dim), nn.Linear(frame, dim, bias=False)
+        nn.init.zeros_(self.hear.weight)
         self.tell = nn.Sequential(nn.Linear(2 * dim, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), last)
         y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
         self.register_buffer("grid", torch.stack([x, y]), persistent=False)
 
-    def forward(self, seen: Sighting, cameras: Tensor, senses: Tensor, embodiment: Tensor) -> Tensor:
-        """Cameras [R, 1 + T, 8] and senses [R, 1 + T, S] of the frames and the one before them -> [R, T, ...]."""
+    def forward(self, seen: Sighting, cameras: Tensor, senses: Tensor, frame: Tensor, embodiment: Tensor) -> Tensor:
+        """Cameras [R, 1 + T, 8] and senses [R, 1 + T, S] of the frames and the one before them, and what the denoiser
+        is told of each frame [R, T, E] -> [R, T, ...]."""
         picture = seen.picture[:, 0]
         shows = self.look(torch.cat([picture, self.grid.expand(len(picture), -1, -1, -1)], 1))
         step = step_between(seen.camera[:, None, :7].expand(-1, cameras.shape[1], -1), cameras[..., :7])
@@ -111,13 +113,14 @@ class Ahead(nn.Module):
         around = torch.cat([shown * inside, there, inside], -1).flatten(2)
         told = self.read(torch.cat([around, step, fourier(step, OCTAVES), senses], -1))
         each = F.silu(told + self.body(embodiment)[:, None])
-        answer: Tensor = self.tell(torch.cat([each[:, 1:], each[:, 1:] - each[:, :-1]], -1))
+        answer: Tensor = self.tell(torch.cat([each[:, 1:] + self.hear(frame), each[:, 1:] - each[:, :-1]], -1))
         return answer
 
     def _found(self, then: Tensor, cameras: Tensor, step: Tensor, wide: float) -> tuple[Tensor, Tensor]:
         """Where the places around each eye are in the picture of `then`, [R, T, K, 2], and are they in it, [..., 1]."""
         turn = rotation(then[:, 3:7]).transpose(-1, -2)[:, None] @ rotation(cameras[..., 3:7])
         at = torch.einsum("rtij,kj->rtki", turn, self.around) + step[:, :, None, :3]
-        there = pictured(at, then[:, 7, None, None], wide)
+        tangent = then[:, 7].where(then[:, 7] > 0, 1.0)  # of who does not travel anything may stand there
+        there = pictured(at, tangent[:, None, None], wide)
         inside = (there.abs() < 1).all(-1) & (at[..., 2] < -BEHIND)
         return there.clamp(-OUTSIDE, OUTSIDE), inside[..., None].to(there.dtype)

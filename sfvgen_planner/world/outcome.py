@@ -127,7 +127,7 @@ class OutcomeHead(nn.Module):
         self.read = nn.Linear(moved + features + frame, dim)
         self.tell = nn.Sequential(nn.Linear(3 * dim, dim), nn.SiLU(), _last(dim))
         self.near = Near(senses, dim, bodies)
-        self.ahead = Ahead(latents, senses, bodies, _last(dim))
+        self.ahead = Ahead(latents, senses, frame, bodies, _last(dim))
         self.register_buffer("scale", torch.zeros(bodies))
 
     @torch.no_grad()
@@ -147,7 +147,7 @@ class OutcomeHead(nn.Module):
 
     def _waiting(self, seen: Evidence) -> Tensor:
         """[R, T, 3 + COUNT]: of what waits where a travelling eye will be."""
-        told: Tensor = self.ahead(seen.sighting, seen.cameras, seen.senses, seen.embodiment)
+        told: Tensor = self.ahead(seen.sighting, seen.cameras, seen.senses, seen.frame, seen.embodiment)
         return told
 
     def _told(self, seen: Evidence) -> tuple[Tensor, Tensor]:
