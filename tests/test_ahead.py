@@ -86,19 +86,29 @@ def test_the_whole_world_may_be_moved_and_turned() -> None:
     torch.testing.assert_close(other, plain, rtol=1e-9, atol=1e-9)
 
 
-def test_a_picture_serves_until_it_is_left_behind() -> None:
+def test_what_was_really_seen_serves_until_an_eye_turns_on_its_tripod() -> None:
     """A hand once passed over a ball in a dream, the ball was gone, and nothing contradicted who circled there."""
-    stays, turns, goes, far = (0, 0, 0), (0, 0, 0), (0.1, 0, -0.3), (0, 0, -FAR - 0.1)
-    now = torch.stack([camera(stays), camera(turns, 0.1), camera(goes, 0.5), camera(far)])
+    stays, goes, far = (0.0, 0.0, 0.0), (0.1, 0.0, -0.3), (0.0, 0.0, -FAR - 0.1)
+    now = torch.stack([camera(stays), camera(stays, 0.1), camera(goes, 0.5), camera(far)])
     seen = Sighting(torch.zeros(4, 1, 1, 2, 2), camera().expand(4, 8))
     after = seen.after(Sighting(torch.ones(4, 1, 1, 2, 2), now))
-    assert after.picture.mean((1, 2, 3, 4)).tolist() == [0, 1, 0, 1]
-    kept = torch.tensor([True, False, True, False])
-    torch.testing.assert_close(after.camera, torch.where(kept[:, None], seen.camera, now))
+    assert after.picture.mean((1, 2, 3, 4)).tolist() == [0, 1, 0, 0]
+    turned = torch.tensor([False, True, False, False])
+    torch.testing.assert_close(after.camera, torch.where(turned[:, None], now, seen.camera))
+
+
+def test_far_from_the_picture_nothing_in_it_counts() -> None:
+    one, seen = head(), roaming()
+    one.ahead.hear.weight.data.normal_()
+    far = replace(seen, cameras=torch.cat([seen.cameras[..., :3] + FAR, seen.cameras[..., 3:]], -1))
+    further = replace(seen, cameras=torch.cat([seen.cameras[..., :3] + 3 * FAR, seen.cameras[..., 3:]], -1))
+    further = replace(further, sighting=replace(seen.sighting, picture=seen.sighting.picture + 1))
+    assert torch.equal(one.logits(further), one.logits(far))
+    assert not torch.equal(one.logits(replace(far, frame=far.frame + 1)), one.logits(far)), "but what was done does"
 
 
 @pytest.mark.parametrize("pace", [0.0, 0.02, 1.0])
-def test_a_whole_dream_looks_at_what_was_really_seen_until_it_is_behind(pace: float) -> None:
+def test_a_whole_dream_looks_at_what_was_really_seen(pace: float) -> None:
     world = tiny_world()
     layout, draw = world.encoder.layout, torch.Generator().manual_seed(0)
     poses = torch.zeros(2, 20, 9)
@@ -110,7 +120,8 @@ def test_a_whole_dream_looks_at_what_was_really_seen_until_it_is_behind(pace: fl
     first, second = (seen.sighting for seen in dreamt.evidence)
     assert torch.equal(first.picture, past[:, -1:])
     torch.testing.assert_close(first.camera[:, 2], torch.full((2,), -3 * pace))
-    assert torch.equal(second.picture, dreamt.latents[:, 7:8] if 8 * pace > FAR else past[:, -1:])
+    assert torch.equal(second.picture, first.picture)
+    assert torch.equal(second.camera, first.camera)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ MOTION_DROP = DropRates(action=0.3, text=0.4, pose=0.0, past=0.5, wholly=0.0)
 nobody anything: after long training all directions of an arm were one word."""
 MOTION_CHUNKS = (1, 1, 1, 1, 3, 8)
 """Long ways keep poses from drifting; what a plan asks for is learned from short ones, and faster."""
+AHEAD_CHUNKS = (1, 3, 8)
+"""As far as a plan looks, and so far that nothing is in sight any more."""
 Learn = Literal["all", "denoiser", "heads", "outcomes", "ahead", "poses"]
 """What learns: a world at first; then, the others left alone, what draws, what reads it, of that what reads outcomes,
 of that what looks ahead, what foresees poses."""
@@ -61,7 +63,7 @@ class SlowConfig:
     fear: float = 25.0
     """but ends without success, so many times as much: planners try what nobody did who was recorded"""
     ahead: int = 16
-    """ways of up to three chunks, of bodies whose eyes travel, that what waits ahead is learned from"""
+    """ways of bodies whose eyes travel, that what waits ahead is learned from"""
     stances: int = 32
     """single frames that the posture head learns from"""
     learn: Learn = "all"
@@ -218,16 +220,14 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
 def _ahead(
     sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator, draw: torch.Generator
 ) -> Lived | None:
-    """Ways of any length up to what a plan looks ahead, told actions or words as it has them. Ends of all kinds count
-    many times: in a true picture there is nothing that could be mistaken for one."""
+    """Ways of any length up to what a plan looks ahead, or beyond what is in sight, told actions or words as a plan has
+    them. No end counts more than it happens: where nothing is seen, all that is known is how often they come."""
     roaming = [one for one in sets if one.camera is not None and not layout[one.body].on_tripod]
-    length = 1 + int(rng.integers(1, FRAMES_PER_CHUNK * READ_CHUNKS + 1))
+    length = 1 + int(rng.integers(1, 1 + FRAMES_PER_CHUNK * int(rng.choice(AHEAD_CHUNKS))))
     fitting = [one for one in roaming if one.windows(length).any()]
     if fitting:
-        ways = _lived(*drawn(fitting, config.ahead, length, rng, config.ended, config.fear), layout)
-        solved = ways.terminated[:, -1] & ways.success[:, -1]
-        weight = ways.weight * torch.where(solved, config.fear, 1.0)
-        return replace(ways, facts=drop(ways.facts, MOTION_DROP, draw, 1), weight=weight)
+        ways = _lived(*drawn(fitting, config.ahead, length, rng, config.ended), layout)
+        return replace(ways, facts=drop(ways.facts, MOTION_DROP, draw, 1))
     if config.learn == "ahead":
         names = sorted({one.body for one in sets})
         raise BadOption(

@@ -16,8 +16,8 @@ from sfvgen_planner.world.sight import BEHIND, pictured
 
 STILL = 0.002
 """Lengths, or parts of a turn, that an eye moves less by where it stands still."""
-FAR = 0.75
-"""Lengths that an eye travels until a picture is left behind: less than what is in sight, so that the next chunk is."""
+FAR = 1.5
+"""Lengths from the eye that saw the picture, beyond which nobody knows what waits."""
 ASIDE, ONWARD, BELOW = 0.4, 0.12, 0.095
 """Lengths: where around a foreseen eye is looked at first, to its sides, before it and below it."""
 COLUMNS, FINE, SAID, BRUSH = 9, 4, 8, 32
@@ -53,12 +53,11 @@ class Sighting:
     def after(self, last: "Sighting") -> "Sighting":
         """What tells of places after a dream that ends with `last`.
 
-        What was seen stays where it was while the eye stands still, and a dream may lose it. An eye that has turned
-        saw it elsewhere, and one that came far has left it behind: then there is nothing newer than the dream.
+        What was seen stays where it was while the eye stands still, and a dream may lose it. An eye that turned on its
+        tripod saw it elsewhere: then there is nothing newer than the dream. One that travels keeps what was true.
         """
         moved = (last.camera - self.camera).abs()
-        travelled, turned = moved[:, :3].amax(1), moved[:, 3:7].amax(1)
-        renew = (travelled > FAR) | ((turned > STILL) & (travelled <= STILL))
+        renew = (moved[:, :3].amax(1) <= STILL) & (moved[:, 3:7].amax(1) > STILL)
         return Sighting(
             torch.where(renew[:, None, None, None, None], last.picture, self.picture),
             torch.where(renew[:, None], last.camera, self.camera),
@@ -69,8 +68,8 @@ class Ahead(nn.Module):
     """Logits of outcomes of frames that were not seen, from their foreseen cameras and an earlier picture.
 
     A few places around each foreseen eye, to its sides and before it, are found in the picture. What is there, how the
-    eye came there, what is felt, done and said tell the outcome, with the frame before it. The picture is looked at
-    once for all frames; where the places are is learned too.
+    eye came there, what is felt, done and said tell the outcome, with the frame before it; far from the picture what
+    is felt, done and said alone. The picture is looked at once for all frames; where the places are is learned too.
     """
 
     grid: Tensor
@@ -110,8 +109,9 @@ class Ahead(nn.Module):
         step = step_between(seen.camera[:, None, :7].expand(-1, cameras.shape[1], -1), cameras[..., :7])
         there, inside = self._found(seen.camera, cameras, step, picture.shape[-1] / picture.shape[-2])
         shown = F.grid_sample(shows, there, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
+        near = (step[..., :3].square().sum(-1, keepdim=True) < FAR**2).to(step.dtype)
         around = torch.cat([shown * inside, there, inside], -1).flatten(2)
-        told = self.read(torch.cat([around, step, fourier(step, OCTAVES), senses], -1))
+        told = self.read(torch.cat([near * around, near * step, fourier(near * step, OCTAVES), senses], -1))
         each = F.silu(told + self.body(embodiment)[:, None])
         answer: Tensor = self.tell(torch.cat([each[:, 1:] + self.hear(frame), each[:, 1:] - each[:, :-1]], -1))
         return answer
