@@ -23,6 +23,13 @@ def camera(place: tuple[float, float, float] = (0, 0, 0), turn: float = 0.0) -> 
     return torch.tensor([*place, cos(turn / 2), 0, sin(turn / 2), 0, HALF])
 
 
+def learned(bodies: int = 2) -> OutcomeHead:
+    """A head that may be asked of what waits ahead."""
+    one = head(bodies)
+    one.ahead.learned[:] = True
+    return one
+
+
 def roaming(rows: int = 3, frames: int = 2, seed: int = 0) -> Evidence:
     """Of eyes that go about."""
     draw = torch.Generator().manual_seed(seed)
@@ -52,7 +59,7 @@ def test_places_around_a_foreseen_eye_are_found_in_the_picture() -> None:
 
 
 def test_nothing_dreamt_is_looked_at() -> None:
-    one, seen = head(), roaming()
+    one, seen = learned(), roaming()
     other = replace(seen, latents=torch.randn_like(seen.latents), features=torch.randn_like(seen.features))
     assert torch.equal(one.logits(other), one.logits(seen))
     picture = replace(seen.sighting, picture=seen.sighting.picture + 1)
@@ -60,7 +67,7 @@ def test_nothing_dreamt_is_looked_at() -> None:
 
 
 def test_an_eye_that_does_not_travel_never_hears_of_it() -> None:
-    one, seen = head(), roaming()
+    one, seen = learned(), roaming()
     some = replace(seen, roams=torch.tensor([True, False, False]))
     before, still = one.logits(some), replace(seen, roams=torch.zeros(3, dtype=torch.bool))
     assert torch.equal(before[1:], one.logits(still)[1:])
@@ -68,9 +75,18 @@ def test_an_eye_that_does_not_travel_never_hears_of_it() -> None:
     assert not torch.equal(before[:1], one.logits(still)[:1])
 
 
+def test_who_never_learned_it_is_not_asked() -> None:
+    """A new body would be judged by nothing but chance."""
+    one, seen = learned(), roaming()
+    one.ahead.learned[1] = False
+    mixed, still = one.logits(seen), one.logits(replace(seen, roams=torch.zeros(3, dtype=torch.bool)))
+    same = [torch.equal(mixed[row], still[row]) for row in range(3)]
+    assert same == [False, True, False], "bodies 0, 1, 0"
+
+
 def test_the_whole_world_may_be_moved_and_turned() -> None:
     """Only where places are from the eye that saw them counts."""
-    one, seen = head().double(), roaming()
+    one, seen = learned().double(), roaming()
     turn = torch.tensor([cos(0.4), 0, sin(0.4), 0], dtype=torch.float64)
     c, s = cos(0.8), sin(0.8)
     about = torch.tensor([[c, 0, s], [0, 1, 0], [-s, 0, c]], dtype=torch.float64)
@@ -80,7 +96,7 @@ def test_the_whole_world_may_be_moved_and_turned() -> None:
         place = cameras[..., :3] @ about.T + torch.tensor([3.0, -1.0, 0.5], dtype=torch.float64)
         return torch.cat([place, multiply(turn.expand_as(cameras[..., 3:7]), cameras[..., 3:7]), cameras[..., 7:]], -1)
 
-    picture, told = seen.sighting.picture.double(), (seen.senses.double(), seen.frame.double(), seen.embodiment)
+    picture, told = seen.sighting.picture.double(), (seen.senses.double(), seen.embodiment)
     plain = one.ahead(Sighting(picture, seen.sighting.camera.double()), seen.cameras.double(), *told)
     other = one.ahead(Sighting(picture, moved(seen.sighting.camera)), moved(seen.cameras), *told)
     torch.testing.assert_close(other, plain, rtol=1e-9, atol=1e-9)
@@ -98,13 +114,13 @@ def test_what_was_really_seen_serves_until_an_eye_turns_on_its_tripod() -> None:
 
 
 def test_far_from_the_picture_nothing_in_it_counts() -> None:
-    one, seen = head(), roaming()
-    one.ahead.hear.weight.data.normal_()
-    far = replace(seen, cameras=torch.cat([seen.cameras[..., :3] + FAR, seen.cameras[..., 3:]], -1))
-    further = replace(seen, cameras=torch.cat([seen.cameras[..., :3] + 3 * FAR, seen.cameras[..., 3:]], -1))
-    further = replace(further, sighting=replace(seen.sighting, picture=seen.sighting.picture + 1))
-    assert torch.equal(one.logits(further), one.logits(far))
-    assert not torch.equal(one.logits(replace(far, frame=far.frame + 1)), one.logits(far)), "but what was done does"
+    one, seen = learned(), roaming()
+    far, further = (seen.cameras + torch.tensor([way, 0, 0, 0, 0, 0, 0, 0]) for way in (2 * FAR, 3 * FAR))
+    other = replace(seen.sighting, picture=seen.sighting.picture + 1)
+    plain = one.logits(replace(seen, cameras=far))
+    assert torch.equal(one.logits(replace(seen, cameras=further, sighting=other)), plain)
+    assert not torch.equal(one.logits(replace(seen, cameras=far, senses=seen.senses + 1)), plain)
+    assert not torch.equal(one.logits(replace(seen, sighting=other)), one.logits(seen))
 
 
 @pytest.mark.parametrize("pace", [0.0, 0.02, 1.0])
@@ -127,7 +143,7 @@ def test_a_whole_dream_looks_at_what_was_really_seen(pace: float) -> None:
 @pytest.fixture(scope="module")
 def fitted() -> OutcomeHead:
     """Learned from pictures of a ground that is dark on one side: there the eye must not go."""
-    one = head(bodies=1)
+    one = learned(bodies=1)
     optimiser = torch.optim.Adam(one.ahead.parameters(), lr=3e-3)
     for step in range(150):
         seen, off = ground(64, step)

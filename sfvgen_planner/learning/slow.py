@@ -83,7 +83,6 @@ class SlowLoss(nn.Module):
         parts = {
             **self._unheard(batch),
             "lived": self._outcomes(batch.lived),
-            **self._ahead(batch.ahead),
             "pose": self._poses(batch.motion) * POSES,
         }
         clean = world.config.process.to_clean(noisy, answer.output, batch.level)[:, past:].detach()
@@ -96,11 +95,10 @@ class SlowLoss(nn.Module):
     def _read(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of heads that learn alone. Half precision is for drawing, and nothing is drawn."""
         with torch.autocast(batch.latents.device.type, enabled=False):
-            if self.learn == "ahead":
-                return self._ahead(batch.ahead)
+            if batch.ahead is not None:
+                return {"ahead": self.world.outcome.loss_ahead(self._evidence(batch.ahead), *batch.ahead.outcomes)}
             others = {} if self.learn == "outcomes" else self._unheard(batch)
-            read = {"lived": self._outcomes(batch.lived), "outcome": self._dreamt(batch)}
-            return {**others, **read, **self._ahead(batch.ahead)}
+            return {**others, "lived": self._outcomes(batch.lived), "outcome": self._dreamt(batch)}
 
     def _unheard(self, batch: Batch) -> dict[str, Tensor]:
         """Of heads that look at pictures alone."""
@@ -125,13 +123,6 @@ class SlowLoss(nn.Module):
         seen = self._evidence(lived)
         seen = replace(seen, sighting=replace(seen.sighting, picture=seen.latents))
         return self.world.outcome.loss(seen, *lived.outcomes)
-
-    def _ahead(self, ways: Lived | None) -> dict[str, Tensor]:
-        """Read off the first picture of each way, if there are any."""
-        if ways is None:
-            return {}
-        seen = replace(self._evidence(ways), frame=self.world.conditions(ways.facts).frame[:, 1:])
-        return {"ahead": self.world.outcome.loss_ahead(seen, *ways.outcomes)}
 
     def _evidence(self, lived: Lived) -> Evidence:
         """Of what nobody dreamt."""
@@ -191,6 +182,8 @@ def train_world(
     accelerator = run.accelerator()
     begin_heads(world, sets, np.random.default_rng(run.seed))
     freeze_others(world, config.learn)
+    if config.learn == "ahead":
+        world.outcome.ahead.learned[[world.encoder.layout.index(one.body) for one in sets]] = True
     inner = world.denoiser.matrices if config.learn in ("all", "denoiser") else []
     running = Run(SlowLoss(world, config.heads, config.learn), run, folder, accelerator, inner)
 

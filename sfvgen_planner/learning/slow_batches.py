@@ -12,9 +12,11 @@ from torch import Tensor
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.latents import LatentSet, LatentWindow
 from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.world.ahead import FAR
 from sfvgen_planner.world.dropout import DropRates, drop
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.layout import Layout
+from sfvgen_planner.world.pose import metres_between
 from sfvgen_planner.world.schedule import draw_levels
 
 WRITING = DropRates(action=1.0, text=1.0, pose=0.0, wholly=0.0)
@@ -63,7 +65,7 @@ class SlowConfig:
     fear: float = 25.0
     """but ends without success, so many times as much: planners try what nobody did who was recorded"""
     ahead: int = 16
-    """ways of bodies whose eyes travel, that what waits ahead is learned from"""
+    """ways of travelling eyes that what waits ahead is learned from, where it learns alone"""
     stances: int = 32
     """single frames that the posture head learns from"""
     learn: Learn = "all"
@@ -142,7 +144,7 @@ class Batch:
     stances: Lived
     """of one frame"""
     ahead: Lived | None
-    """ways of travelling eyes; None where there are none"""
+    """ways of travelling eyes, if these are learned from"""
 
 
 def frames_of(config: SlowConfig, rng: np.random.Generator) -> tuple[int, int]:
@@ -198,7 +200,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
         _lived(*drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng, config.ended, config.fear), layout),
         _lived(*drawn(sets, config.stances, 1, rng), layout),
-        _ahead(sets, layout, config, rng, draw),
+        _ahead(sets, layout, config, rng) if config.learn == "ahead" else None,
     )
 
 
@@ -217,23 +219,18 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
     return Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
 
 
-def _ahead(
-    sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator, draw: torch.Generator
-) -> Lived | None:
-    """Ways of any length up to what a plan looks ahead, or beyond what is in sight, told actions or words as a plan has
-    them. No end counts more than it happens: where nothing is seen, all that is known is how often they come."""
-    roaming = [one for one in sets if one.camera is not None and not layout[one.body].on_tripod]
+def _ahead(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Lived:
+    """Ways of any length up to what a plan looks ahead, or beyond what is in sight. Ends in sight count many times,
+    others as often as they happen: that is all that is known of them."""
+    for one in sets:
+        if one.camera is None or layout[one.body].on_tripod:
+            raise BadOption(f"learn=ahead of {one.body!r}", "bodies whose eyes travel", "Leave out its data.")
     length = 1 + int(rng.integers(1, 1 + FRAMES_PER_CHUNK * int(rng.choice(AHEAD_CHUNKS))))
-    fitting = [one for one in roaming if one.windows(length).any()]
-    if fitting:
-        ways = _lived(*drawn(fitting, config.ahead, length, rng, config.ended), layout)
-        return replace(ways, facts=drop(ways.facts, MOTION_DROP, draw, 1))
-    if config.learn == "ahead":
-        names = sorted({one.body for one in sets})
-        raise BadOption(
-            f"learn=ahead of {names}", "a body whose camera travels", "Give data of one, or learn=outcomes."
-        )
-    return None
+    fitting = [one for one in sets if one.windows(length).any()] or sets
+    ways = _lived(*drawn(fitting, config.ahead, length, rng, config.ended), layout)
+    poses, lengths = ways.facts.poses, torch.tensor([body.length for body in layout.embodiments])
+    in_sight = metres_between(poses[:, -1], poses[:, 0]) < FAR * lengths[ways.facts.embodiment]
+    return replace(ways, weight=ways.weight * torch.where(ways.terminated[:, -1] & in_sight, config.fear, 1.0))
 
 
 def _lived(parts: Sequence[LatentWindow], weight: Tensor, layout: Layout) -> Lived:

@@ -16,7 +16,7 @@ from sfvgen_planner.world.sight import BEHIND, pictured
 
 STILL = 0.002
 """Lengths, or parts of a turn, that an eye moves less by where it stands still."""
-FAR = 1.5
+FAR = 1.0
 """Lengths from the eye that saw the picture, beyond which nobody knows what waits."""
 ASIDE, ONWARD, BELOW = 0.4, 0.12, 0.095
 """Lengths: where around a foreseen eye is looked at first, to its sides, before it and below it."""
@@ -68,14 +68,16 @@ class Ahead(nn.Module):
     """Logits of outcomes of frames that were not seen, from their foreseen cameras and an earlier picture.
 
     A few places around each foreseen eye, to its sides and before it, are found in the picture. What is there, how the
-    eye came there, what is felt, done and said tell the outcome, with the frame before it; far from the picture what
-    is felt, done and said alone. The picture is looked at once for all frames; where the places are is learned too.
+    eye came there and what is felt tell the outcome, with the frame before it; far from the picture what is felt alone.
+    The picture is looked at once for all frames; where the places are is learned too.
     """
 
     grid: Tensor
+    learned: Tensor
+    """bool [bodies]: of which bodies it may be asked"""
 
-    def __init__(self, latents: tuple[int, int, int], senses: int, frame: int, bodies: int, last: nn.Linear) -> None:
-        """Sizes of latents (C, h, w), S, E, and what tells an outcome in the end."""
+    def __init__(self, latents: tuple[int, int, int], senses: int, bodies: int, last: nn.Linear) -> None:
+        """Sizes of latents (C, h, w), S, and what tells an outcome in the end."""
         super().__init__()
         (channels, height, width), dim = latents, last.in_features
         self.look = nn.Sequential(
@@ -95,15 +97,14 @@ class Ahead(nn.Module):
         self.around = nn.Parameter(torch.cat(rows))
         steps = 6 * (1 + 2 * (OCTAVES[1] - OCTAVES[0] + 1))
         self.read = nn.Linear(len(self.around) * (SAID + 3) + steps + senses, dim)
-        self.body, self.hear = nn.Embedding(bodies, dim), nn.Linear(frame, dim, bias=False)
-        nn.init.zeros_(self.hear.weight)
+        self.body = nn.Embedding(bodies, dim)
         self.tell = nn.Sequential(nn.Linear(2 * dim, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), last)
         y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+        self.register_buffer("learned", torch.zeros(bodies, dtype=torch.bool))
         self.register_buffer("grid", torch.stack([x, y]), persistent=False)
 
-    def forward(self, seen: Sighting, cameras: Tensor, senses: Tensor, frame: Tensor, embodiment: Tensor) -> Tensor:
-        """Cameras [R, 1 + T, 8] and senses [R, 1 + T, S] of the frames and the one before them, and what the denoiser
-        is told of each frame [R, T, E] -> [R, T, ...]."""
+    def forward(self, seen: Sighting, cameras: Tensor, senses: Tensor, embodiment: Tensor) -> Tensor:
+        """Cameras [R, 1 + T, 8] and senses [R, 1 + T, S] of the frames and the one before them -> [R, T, ...]."""
         picture = seen.picture[:, 0]
         shows = self.look(torch.cat([picture, self.grid.expand(len(picture), -1, -1, -1)], 1))
         step = step_between(seen.camera[:, None, :7].expand(-1, cameras.shape[1], -1), cameras[..., :7])
@@ -113,7 +114,7 @@ class Ahead(nn.Module):
         around = torch.cat([shown * inside, there, inside], -1).flatten(2)
         told = self.read(torch.cat([near * around, near * step, fourier(near * step, OCTAVES), senses], -1))
         each = F.silu(told + self.body(embodiment)[:, None])
-        answer: Tensor = self.tell(torch.cat([each[:, 1:] + self.hear(frame), each[:, 1:] - each[:, :-1]], -1))
+        answer: Tensor = self.tell(torch.cat([each[:, 1:], each[:, 1:] - each[:, :-1]], -1))
         return answer
 
     def _found(self, then: Tensor, cameras: Tensor, step: Tensor, wide: float) -> tuple[Tensor, Tensor]:

@@ -243,7 +243,7 @@ class WorldModel(nn.Module):
                 continue
             if state[name].shape == value.shape:
                 state[name].copy_(value)
-            elif name.endswith(("body.weight", "outcome.scale")):
+            elif name.endswith(("body.weight", "outcome.scale", "ahead.learned")):
                 state[name][: len(value)] = value
         return world
 

@@ -127,7 +127,7 @@ class OutcomeHead(nn.Module):
         self.read = nn.Linear(moved + features + frame, dim)
         self.tell = nn.Sequential(nn.Linear(3 * dim, dim), nn.SiLU(), _last(dim))
         self.near = Near(senses, dim, bodies)
-        self.ahead = Ahead(latents, senses, frame, bodies, _last(dim))
+        self.ahead = Ahead(latents, senses, bodies, _last(dim))
         self.register_buffer("scale", torch.zeros(bodies))
 
     @torch.no_grad()
@@ -141,13 +141,12 @@ class OutcomeHead(nn.Module):
         """[R, T, 3 + COUNT]: the usual reward, success, termination; then chances of what is unusual about it."""
         told, near = self._told(seen)
         told = torch.cat([told[..., :3] + near, told[..., 3:]], -1)
-        if not bool(seen.roams.any()):
-            return told
-        return torch.where(seen.roams[:, None, None], self._waiting(seen), told)
+        asked = seen.roams & self.ahead.learned[seen.embodiment]
+        return torch.where(asked[:, None, None], self._waiting(seen), told) if bool(asked.any()) else told
 
     def _waiting(self, seen: Evidence) -> Tensor:
         """[R, T, 3 + COUNT]: of what waits where a travelling eye will be."""
-        told: Tensor = self.ahead(seen.sighting, seen.cameras, seen.senses, seen.frame, seen.embodiment)
+        told: Tensor = self.ahead(seen.sighting, seen.cameras, seen.senses, seen.embodiment)
         return told
 
     def _told(self, seen: Evidence) -> tuple[Tensor, Tensor]:
