@@ -115,8 +115,12 @@ def test_what_waits_ahead_is_learned_from_ways_of_travelling_eyes(sets: list[Lat
         draw_batch(sets, standing, config, (0, 0, 0))
 
 
-def test_ends_in_sight_count_many_times(sets: list[LatentSet]) -> None:
-    """Others as often as they happen: the toy's eye never moves, so all are in sight, unless it is said to be tiny."""
+@pytest.mark.parametrize(("far", "times"), [(1.0, 7.0), (0.0, 1.0)])
+def test_ends_in_sight_count_many_times(
+    sets: list[LatentSet], monkeypatch: pytest.MonkeyPatch, far: float, times: float
+) -> None:
+    """Others as often as they happen. The toy's eye never moves: all ends are in sight, if anything is."""
+    monkeypatch.setattr("sfvgen_planner.learning.slow_batches.FAR", far)
     config = replace(CONFIG, learn="ahead", fear=7.0)
     calm, layout = replace(config, fear=1.0), tiny_world().encoder.layout
     for step in range(20):
@@ -125,7 +129,7 @@ def test_ends_in_sight_count_many_times(sets: list[LatentSet]) -> None:
         assert plain is not None
         ended = feared.terminated[:, -1]
         assert ended.any()
-        torch.testing.assert_close(feared.weight, plain.weight * torch.where(ended, 7.0, 1.0))
+        torch.testing.assert_close(feared.weight, plain.weight * torch.where(ended, times, 1.0))
 
 
 def test_postures_are_learned_from_single_frames_where_somebody_knows_them(sets: list[LatentSet]) -> None:

@@ -225,8 +225,9 @@ def _ahead(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: n
     for one in sets:
         if one.camera is None or layout[one.body].on_tripod:
             raise BadOption(f"learn=ahead of {one.body!r}", "bodies whose eyes travel", "Leave out its data.")
-    length = 1 + int(rng.integers(1, 1 + FRAMES_PER_CHUNK * int(rng.choice(AHEAD_CHUNKS))))
-    fitting = [one for one in sets if one.windows(length).any()] or sets
+    longest = max(len(episode["latents"]) for one in sets for episode in one.episodes)
+    length = min(longest, 1 + int(rng.integers(1, 1 + FRAMES_PER_CHUNK * int(rng.choice(AHEAD_CHUNKS)))))
+    fitting = [one for one in sets if one.windows(length).any()]
     ways = _lived(*drawn(fitting, config.ahead, length, rng, config.ended), layout)
     poses, lengths = ways.facts.poses, torch.tensor([body.length for body in layout.embodiments])
     in_sight = metres_between(poses[:, -1], poses[:, 0]) < FAR * lengths[ways.facts.embodiment]
