@@ -12,11 +12,9 @@ from torch import Tensor
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.latents import LatentSet, LatentWindow
 from sfvgen_planner.types import FRAMES_PER_CHUNK
-from sfvgen_planner.world.ahead import FAR
 from sfvgen_planner.world.dropout import DropRates, drop
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.layout import Layout
-from sfvgen_planner.world.pose import metres_between
 from sfvgen_planner.world.schedule import draw_levels
 
 WRITING = DropRates(action=1.0, text=1.0, pose=0.0, wholly=0.0)
@@ -26,8 +24,6 @@ MOTION_DROP = DropRates(action=0.3, text=0.4, pose=0.0, past=0.5, wholly=0.0)
 nobody anything: after long training all directions of an arm were one word."""
 MOTION_CHUNKS = (1, 1, 1, 1, 3, 8)
 """Long ways keep poses from drifting; what a plan asks for is learned from short ones, and faster."""
-AHEAD_CHUNKS = (1, 3, 8)
-"""As far as a plan looks, and so far that nothing is in sight any more."""
 Learn = Literal["all", "denoiser", "heads", "outcomes", "ahead", "poses"]
 """What learns: a world at first; then, the others left alone, what draws, what reads it, of that what reads outcomes,
 of that what looks ahead, what foresees poses."""
@@ -220,18 +216,16 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
 
 
 def _ahead(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Lived:
-    """Ways of any length up to what a plan looks ahead, or beyond what is in sight. Ends in sight count many times,
-    others as often as they happen: that is all that is known of them."""
+    """Ways of any length up to what a plan looks ahead. Ends of both kinds count many times: in a true picture there is
+    nothing that could be mistaken for one."""
     for one in sets:
         if one.camera is None or layout[one.body].on_tripod:
             raise BadOption(f"learn=ahead of {one.body!r}", "bodies whose eyes travel", "Leave out its data.")
     longest = max(len(episode["latents"]) for one in sets for episode in one.episodes)
-    length = min(longest, 1 + int(rng.integers(1, 1 + FRAMES_PER_CHUNK * int(rng.choice(AHEAD_CHUNKS)))))
+    length = min(longest, 1 + int(rng.integers(1, 1 + FRAMES_PER_CHUNK * READ_CHUNKS)))
     fitting = [one for one in sets if one.windows(length).any()]
     ways = _lived(*drawn(fitting, config.ahead, length, rng, config.ended), layout)
-    poses, lengths = ways.facts.poses, torch.tensor([body.length for body in layout.embodiments])
-    in_sight = metres_between(poses[:, -1], poses[:, 0]) < FAR * lengths[ways.facts.embodiment]
-    return replace(ways, weight=ways.weight * torch.where(ways.terminated[:, -1] & in_sight, config.fear, 1.0))
+    return replace(ways, weight=ways.weight * torch.where(ways.terminated[:, -1], config.fear, 1.0))
 
 
 def _lived(parts: Sequence[LatentWindow], weight: Tensor, layout: Layout) -> Lived:

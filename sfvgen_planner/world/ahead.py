@@ -17,7 +17,7 @@ from sfvgen_planner.world.sight import BEHIND, pictured
 STILL = 0.002
 """Lengths, or parts of a turn, that an eye moves less by where it stands still."""
 FAR = 1.0
-"""Lengths from the eye that saw the picture, beyond which nobody knows what waits."""
+"""Lengths from the eye that saw the picture, beyond which what waits can hardly be seen."""
 ASIDE, ONWARD, BELOW = 0.4, 0.12, 0.095
 """Lengths: where around a foreseen eye is looked at first, to its sides, before it and below it."""
 COLUMNS, FINE, SAID, BRUSH = 9, 4, 8, 32
@@ -68,8 +68,8 @@ class Ahead(nn.Module):
     """Logits of outcomes of frames that were not seen, from their foreseen cameras and an earlier picture.
 
     A few places around each foreseen eye, to its sides and before it, are found in the picture. What is there, how the
-    eye came there and what is felt tell the outcome, with the frame before it; far from the picture what is felt alone.
-    The picture is looked at once for all frames; where the places are is learned too.
+    eye came there and what is felt tell the outcome, with the frame before it. The picture is looked at once for all
+    frames; where the places are is learned too.
     """
 
     grid: Tensor
@@ -110,12 +110,16 @@ class Ahead(nn.Module):
         step = step_between(seen.camera[:, None, :7].expand(-1, cameras.shape[1], -1), cameras[..., :7])
         there, inside = self._found(seen.camera, cameras, step, picture.shape[-1] / picture.shape[-2])
         shown = F.grid_sample(shows, there, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
-        near = (step[..., :3].square().sum(-1, keepdim=True) < FAR**2).to(step.dtype)
         around = torch.cat([shown * inside, there, inside], -1).flatten(2)
-        told = self.read(torch.cat([near * around, near * step, fourier(near * step, OCTAVES), senses], -1))
+        told = self.read(torch.cat([around, step, fourier(step, OCTAVES), senses], -1))
         each = F.silu(told + self.body(embodiment)[:, None])
         answer: Tensor = self.tell(torch.cat([each[:, 1:], each[:, 1:] - each[:, :-1]], -1))
         return answer
+
+    def asked(self, seen: Sighting, cameras: Tensor, embodiment: Tensor) -> Tensor:
+        """bool [R, T]: of which frames of travelling eyes, whose cameras [R, T, 8] these are, it knows something."""
+        way = (cameras[..., :3] - seen.camera[:, None, :3]).square().sum(-1).sqrt()
+        return (way < FAR) & self.learned[embodiment][:, None]
 
     def _found(self, then: Tensor, cameras: Tensor, step: Tensor, wide: float) -> tuple[Tensor, Tensor]:
         """Where the places around each eye are in the picture of `then`, [R, T, K, 2], and are they in it, [..., 1]."""

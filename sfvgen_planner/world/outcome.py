@@ -141,8 +141,8 @@ class OutcomeHead(nn.Module):
         """[R, T, 3 + COUNT]: the usual reward, success, termination; then chances of what is unusual about it."""
         told, near = self._told(seen)
         told = torch.cat([told[..., :3] + near, told[..., 3:]], -1)
-        asked = seen.roams & self.ahead.learned[seen.embodiment]
-        return torch.where(asked[:, None, None], self._waiting(seen), told) if bool(asked.any()) else told
+        asked = self.ahead.asked(seen.sighting, seen.cameras[:, 1:], seen.embodiment) & seen.roams[:, None]
+        return torch.where(asked[..., None], self._waiting(seen), told) if bool(asked.any()) else told
 
     def _waiting(self, seen: Evidence) -> Tensor:
         """[R, T, 3 + COUNT]: of what waits where a travelling eye will be."""
