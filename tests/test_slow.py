@@ -114,17 +114,6 @@ def test_what_waits_ahead_is_learned_from_ways_of_travelling_eyes(sets: list[Lat
         draw_batch(sets, standing, config, (0, 0, 0))
 
 
-def test_ends_of_both_kinds_count_many_times_ahead(sets: list[LatentSet]) -> None:
-    calm, layout = replace(CONFIG, learn="ahead", fear=1.0), tiny_world().encoder.layout
-    for step in range(20):
-        feared, plain = (draw_batch(sets, layout, replace(calm, fear=one), (0, step, 0)).ahead for one in (7.0, 1.0))
-        assert feared is not None
-        assert plain is not None
-        ended = feared.terminated[:, -1]
-        assert ended.any()
-        torch.testing.assert_close(feared.weight, plain.weight * torch.where(ended, 7.0, 1.0))
-
-
 def test_postures_are_learned_from_single_frames_where_somebody_knows_them(sets: list[LatentSet]) -> None:
     world, batch = tiny_world(), batches(sets, 1)[0]
     stances = batch.stances

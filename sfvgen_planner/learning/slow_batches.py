@@ -216,16 +216,14 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
 
 
 def _ahead(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Lived:
-    """Ways of any length up to what a plan looks ahead. Ends of both kinds count many times: in a true picture there is
-    nothing that could be mistaken for one."""
+    """Ways of any length up to what a plan looks ahead."""
     for one in sets:
         if one.camera is None or layout[one.body].on_tripod:
             raise BadOption(f"learn=ahead of {one.body!r}", "bodies whose eyes travel", "Leave out its data.")
     longest = max(len(episode["latents"]) for one in sets for episode in one.episodes)
     length = min(longest, 1 + int(rng.integers(1, 1 + FRAMES_PER_CHUNK * READ_CHUNKS)))
     fitting = [one for one in sets if one.windows(length).any()]
-    ways = _lived(*drawn(fitting, config.ahead, length, rng, config.ended), layout)
-    return replace(ways, weight=ways.weight * torch.where(ways.terminated[:, -1], config.fear, 1.0))
+    return _lived(*drawn(fitting, config.ahead, length, rng, config.ended, config.fear), layout)
 
 
 def _lived(parts: Sequence[LatentWindow], weight: Tensor, layout: Layout) -> Lived:
