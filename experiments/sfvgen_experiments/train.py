@@ -112,7 +112,7 @@ def main(config: Train) -> None:
         precision=config.precision,
     )
     frames = config.batch * FRAMES_PER_CHUNK
-    with listening(folder, config.steps, frames, ("diffusion", "pose", "outcome", "inverse")) as bar:
+    with listening(folder, config.steps, frames, ("diffusion", "pose", "outcome", "ahead", "inverse")) as bar:
 
         def show(mean: WorldModel) -> None:
             if samples is not None and bar.number:
