@@ -17,23 +17,15 @@ from sfvgen_planner.errors import BadCheckpoint, BadState
 from sfvgen_planner.memory import Memory, MemoryConfig
 from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.memory.rows import take
-<<<<<<< HEAD
-from sfvgen_planner.world.album import Album
-=======
 from sfvgen_planner.world.ahead import Sighting
->>>>>>> a14139d (What waits ahead is read off the last true picture, where a travelling eye will be)
+from sfvgen_planner.world.album import Album
 from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.stepping import Chunk, Piece
 
 VERSION = 4
-<<<<<<< HEAD
-ROWS = ("latents", "places", "length", "seeds", "elapsed", "chunks", "over", "lasting")
-KEPT = ("seeds", "first", "places")
-=======
 ROWS = ("latents", "length", "seeds", "elapsed", "chunks", "over", "lasting")
 KEPT = ("seeds", "first")
->>>>>>> a14139d (What waits ahead is read off the last true picture, where a travelling eye will be)
 """Of a chunk, after its past."""
 Tensors = dict[str, Tensor]
 
