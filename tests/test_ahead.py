@@ -102,15 +102,13 @@ def test_the_whole_world_may_be_moved_and_turned() -> None:
     torch.testing.assert_close(other, plain, rtol=1e-9, atol=1e-9)
 
 
-def test_what_was_really_seen_serves_until_an_eye_turns_on_its_tripod() -> None:
+def test_places_stay_where_they_were_seen_while_the_eye_stands_still() -> None:
     """A hand once passed over a ball in a dream, the ball was gone, and nothing contradicted who circled there."""
-    stays, goes, far = (0.0, 0.0, 0.0), (0.1, 0.0, -0.3), (0.0, 0.0, -FAR - 0.1)
-    now = torch.stack([camera(stays), camera(stays, 0.1), camera(goes, 0.5), camera(far)])
-    seen = Sighting(torch.zeros(4, 1, 1, 2, 2), camera().expand(4, 8))
-    after = seen.after(Sighting(torch.ones(4, 1, 1, 2, 2), now))
-    assert after.picture.mean((1, 2, 3, 4)).tolist() == [0, 1, 0, 0]
-    turned = torch.tensor([False, True, False, False])
-    torch.testing.assert_close(after.camera, torch.where(turned[:, None], now, seen.camera))
+    before = torch.stack([camera(), camera((0.1, 0, 0)), camera(turn=0.1)])
+    seen = replace(evidence(rows=3), cameras=before[:, None].expand(-1, 3, -1))
+    seen = replace(seen, sighting=Sighting(seen.sighting.picture + 1, camera().expand(3, 8)))
+    assert torch.equal(seen.places[:1], seen.sighting.picture[:1])
+    assert torch.equal(seen.places[1:], seen.latents[1:, :1])
 
 
 def test_far_from_the_picture_it_is_not_asked() -> None:
@@ -137,7 +135,7 @@ def test_a_whole_dream_looks_at_what_was_really_seen(pace: float) -> None:
     first, second = (seen.sighting for seen in dreamt.evidence)
     assert torch.equal(first.picture, past[:, -1:])
     torch.testing.assert_close(first.camera[:, 2], torch.full((2,), -3 * pace))
-    assert torch.equal(second.picture, first.picture)
+    assert torch.equal(second.picture, past[:, -1:])
     assert torch.equal(second.camera, first.camera)
 
 

@@ -52,7 +52,7 @@ class Dreaming:
         past = torch.cat([seen, begun.latents.flatten(0, 1)], 1)[:, -keep:]
         new = Facts.of_actions(actions, layout, self.body, self.camera).to(device)
         keys = self.seeds.to(device).repeat_interleave(count)
-        sighting = world.sighted(seen, before).after(world.sighted(past, known))
+        sighting = world.sighted(seen, before)
         dreamt = world.dream(past, known, new, keys, self.sampler, self.factors, int(first), sighting=sighting)
 
         def parted(value: Tensor) -> Tensor:

@@ -14,8 +14,6 @@ from sfvgen_planner.world.address import fourier, rotation
 from sfvgen_planner.world.pose import step_between
 from sfvgen_planner.world.sight import BEHIND, pictured
 
-STILL = 0.002
-"""Lengths, or parts of a turn, that an eye moves less by where it stands still."""
 FAR = 1.0
 """Lengths from the eye that saw the picture, beyond which what waits can hardly be seen."""
 ASIDE, ONWARD, BELOW = 0.4, 0.12, 0.095
@@ -30,7 +28,7 @@ OUTSIDE = 1.3
 
 @dataclass(frozen=True)
 class Sighting:
-    """What was seen last, of R rows, and how."""
+    """What was really seen last, of R rows, and how. It stays the same however long a dream goes on."""
 
     picture: Tensor
     """[R, 1, C, h, w]"""
@@ -49,19 +47,6 @@ class Sighting:
         """With the other's in the places int64 [K]."""
         pairs = (self.picture, other.picture), (self.camera, other.camera)
         return Sighting(*(mine.index_copy(0, chosen, new.to(mine)) for mine, new in pairs))
-
-    def after(self, last: "Sighting") -> "Sighting":
-        """What tells of places after a dream that ends with `last`.
-
-        What was seen stays where it was while the eye stands still, and a dream may lose it. An eye that turned on its
-        tripod saw it elsewhere: then there is nothing newer than the dream. One that travels keeps what was true.
-        """
-        moved = (last.camera - self.camera).abs()
-        renew = (moved[:, :3].amax(1) <= STILL) & (moved[:, 3:7].amax(1) > STILL)
-        return Sighting(
-            torch.where(renew[:, None, None, None, None], last.picture, self.picture),
-            torch.where(renew[:, None], last.camera, self.camera),
-        )
 
 
 class Ahead(nn.Module):

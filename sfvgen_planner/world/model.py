@@ -118,7 +118,6 @@ class WorldModel(nn.Module):
             chunks.append(self._chunk(past, known, facts, seeds, first + start, sampler, memory, seen))
             past = torch.cat([past.repeat_interleave(times, 0), chunks[-1].latents], 1)[:, -self.config.past :]
             known, times = Facts.join(known.repeat(times), facts)[-self.config.past :], 1
-            seen = seen.after(self.sighted(past, known))
         return Dreamt.joined(chunks)
 
     def sighted(self, latents: Tensor, facts: Facts) -> Sighting:

@@ -23,6 +23,8 @@ CLOSER = 3.0
 """How much more a change of distance counts at first than a distance."""
 UNUSUAL = 0.3
 """Weight of what is learned of unusual rewards."""
+STILL = 0.002
+"""Lengths, or parts of a turn, that an eye moves less by where it stands still."""
 SOFT = 1e-4
 """Added to squared distances: where two places meet, a distance has no slope."""
 
@@ -61,6 +63,17 @@ class Evidence:
     """[R, 1 + T, 8]"""
     roams: Tensor
     """bool [R]: does the eye travel"""
+
+    @property
+    def places(self) -> Tensor:
+        """[R, 1 .. 1 + T, C, h, w]: pictures that tell where things are. What was seen stays where it was while the eye
+        stands still, and a dream may lose it; an eye that moved saw it elsewhere, and then there is nothing newer than
+        the frame before these."""
+        picture, camera = self.sighting.picture, self.sighting.camera
+        if picture is self.latents:
+            return picture
+        moved = (self.cameras[:, 0] - camera)[:, :7].abs().amax(1) > STILL
+        return torch.where(moved[:, None, None, None, None], self.latents[:, :1], picture)
 
     @staticmethod
     def of(
@@ -155,7 +168,7 @@ class OutcomeHead(nn.Module):
         each = self.think(look + self.feel(seen.senses))
         others = self.read(torch.cat([seen.moved, seen.features, seen.frame], -1)) + self.body(seen.embodiment)[:, None]
         told: Tensor = self.tell(torch.cat([each[:, 1:], each[:, 1:] - each[:, :-1], others], -1))
-        places = seen.sighting.picture
+        places = seen.places
         places = look if places is seen.latents else self.look(places)
         near: Tensor = self.near(places, seen.senses, seen.embodiment)
         return told, near

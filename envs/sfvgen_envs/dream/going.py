@@ -261,8 +261,7 @@ def _closed(dream: Dream, state: DreamState, part: Part, writes: bool) -> DreamS
     alive = part.alive.nonzero()[:, 0]
     latents, facts = chunk.latents[alive], facts_of(chunk.known, alive)
     state = _filed(state, rows, Piece(latents[:, past:], facts[past:]))
-    sighting = state.sighting.put(rows, state.sighting.rows(rows).after(dream.world.sighted(latents, facts)))
-    state = replace(state, sighting=sighting, chunks=state.chunks.index_add(0, rows, torch.ones_like(rows)))
+    state = replace(state, chunks=state.chunks.index_add(0, rows, torch.ones_like(rows)))
     if not writes or state.memory is None:
         return state
     due = state.chunks[rows] % dream.config.every == 0
