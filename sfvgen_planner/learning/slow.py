@@ -214,6 +214,8 @@ def freeze_others(world: WorldModel, learn: Learn) -> None:
         "poses": [world.pose_head, *words],
     }
     kept = {id(parameter) for part in learning[learn] for parameter in part.parameters()}
+    if learn != "ahead":  # it learns alone
+        kept -= {id(parameter) for parameter in world.outcome.ahead.parameters()}
     for parameter in world.parameters():
         parameter.requires_grad_(parameter.requires_grad and id(parameter) in kept)
 
