@@ -76,7 +76,8 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(BIN)/sfvgen rl task=reach algo=sac 'observe=[pose,goal]' steps=6000 evaluate=0 seed=1000 world=$(RUN)/outcomes/world out=$(RUN)/rl
 	$(call record,reach,270,reach_policy,8,fixed,$(RUN)/rl/policy.zip,short)
 	$(train) 'data=$(call list,$(SETS) $(NOISE) $(ENDS) reach_policy)' init=$(RUN)/outcomes/world out=$(RUN)/tempted steps=600 rate=0.0012 learn=outcomes
-	$(BIN)/sfvgen pack world=$(RUN)/tempted/world out=sfvgen_planner/pretrained/world
+	$(train) 'data=$(call list,lane_keep lane_keep_noise)' init=$(RUN)/tempted/world out=$(RUN)/ahead steps=5000 rate=0.0015 learn=ahead
+	$(BIN)/sfvgen pack world=$(RUN)/ahead/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from world_fakes import tiny_world, toy_episode, toy_set
+from world_fakes import BODY, tiny_world, toy_episode, toy_set
 
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.latents import LatentSet, LatentWindow
@@ -15,6 +15,7 @@ from sfvgen_planner.learning.run import Run, RunConfig, Step
 from sfvgen_planner.learning.slow import STILL, SlowLoss, begin_heads, train_world
 from sfvgen_planner.learning.slow_batches import Batch, Learn, SlowConfig, draw_batch, drawn, frames_of
 from sfvgen_planner.world.dropout import DropRates
+from sfvgen_planner.world.layout import LEAST, Layout, Motion
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
 
@@ -91,6 +92,26 @@ def test_outcomes_are_learned_from_what_was_lived_too(sets: list[LatentSet]) -> 
         assert lived.latents.shape[:2] == (CONFIG.lived, 9)
         assert lived.rewards.shape == (CONFIG.lived, 8)
         torch.testing.assert_close(lived.facts.vectors[:, 1:].sum(-1), lived.rewards)
+
+
+def test_what_waits_ahead_is_learned_from_ways_of_travelling_eyes(sets: list[LatentSet]) -> None:
+    """Of every length that a plan has, read off their first picture alone; nobody else has such ways."""
+    lengths, layout, config = set(), tiny_world().encoder.layout, replace(CONFIG, learn="ahead")
+    for step in range(100):
+        batch = draw_batch(sets, layout, config, (0, step, 0))
+        assert batch.ahead is not None
+        assert len(batch.ahead.rewards) == CONFIG.ahead
+        torch.testing.assert_close(batch.ahead.facts.vectors[:, 1:].sum(-1), batch.ahead.rewards)
+        lengths.add(batch.ahead.rewards.shape[1])
+    assert lengths == set(range(1, 25))
+    loss = SlowLoss(tiny_world(), 0.1, "ahead")
+    other = replace(batch.ahead, latents=batch.ahead.latents.clone())
+    other.latents[:, 1:] += 1
+    assert loss(replace(batch, ahead=other)) == loss(batch)
+    assert all(one.ahead is None for one in batches(sets, 5)), "they are learned from alone"
+    standing = Layout((replace(BODY, motion=Motion(metres=LEAST)),))
+    with pytest.raises(BadOption, match="travel"):
+        draw_batch(sets, standing, config, (0, 0, 0))
 
 
 def test_postures_are_learned_from_single_frames_where_somebody_knows_them(sets: list[LatentSet]) -> None:
@@ -299,6 +320,7 @@ PARTS: dict[Learn, tuple[str, ...]] = {
     "denoiser": ("denoiser.",),
     "heads": ("outcome.", "posture.", "inverse."),
     "outcomes": ("outcome.",),
+    "ahead": ("outcome.ahead.",),
     "poses": ("pose_head.", "encoder.say.", "encoder.text."),
 }
 

@@ -35,9 +35,8 @@ def begun(world: WorldModel, rows: int = 3, memory: bool = False) -> tuple[Chunk
             for name, value in fresh.trained.weights.items()
         }
         factors = replace(fresh, trained=replace(fresh.trained, weights=weights)).factors
-    chunk = Chunk(
-        past, torch.tensor([7, 8, 2**40][:rows]), torch.tensor([1, 30, 500][:rows]), past.latents[:, -1:], factors
-    )
+    sighting = world.sighted(past.latents, past.facts)
+    chunk = Chunk(past, torch.tensor([7, 8, 2**40][:rows]), torch.tensor([1, 30, 500][:rows]), sighting, factors)
     return chunk, window.facts[3:].withhold(poses=everywhere)
 
 
@@ -74,10 +73,11 @@ def test_frame_by_frame_it_is_its_definition(kind: str, memory: bool) -> None:
 @both
 def test_in_one_piece_it_is_the_chunk_that_planners_dream(kind: str) -> None:
     world = tiny_world(kind)
+    world.outcome.ahead.learned[:] = True
     window = seen(world, 2, frames=11, past=3)
     past = Piece(window.latents[:, :3].float(), window.facts[:3])
     happens = window.facts[3:].withhold(poses=torch.ones(2, dtype=torch.bool))
-    chunk = Chunk(past, torch.tensor([1, 2]), torch.tensor([9, 9]), past.latents[:, -1:])
+    chunk = Chunk(past, torch.tensor([1, 2]), torch.tensor([9, 9]), world.sighted(past.latents, past.facts))
     _, stepped = step(world, chunk, happens, SAMPLER)
     dreamt = world.dream(past.latents, past.facts, happens, chunk.seeds, SAMPLER, first=9)
     assert torch.equal(stepped.latents, dreamt.latents)
@@ -90,7 +90,7 @@ def test_a_chunk_without_its_cache_goes_on_bit_for_bit(kind: str) -> None:
     world = tiny_world(kind)
     window = seen(world, 2, frames=11, past=3)
     past = Piece(window.latents[:, :3], window.facts[:3])
-    chunk = Chunk(past, torch.tensor([1, 2]), torch.tensor([4, 5]), past.latents[:, -1:])
+    chunk = Chunk(past, torch.tensor([1, 2]), torch.tensor([4, 5]), world.sighted(past.latents, past.facts))
     happens = window.facts[3:]
     for span in (slice(0, 1), slice(1, 4)):
         chunk, _ = step(world, chunk, happens[span], SAMPLER)

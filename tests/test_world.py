@@ -179,9 +179,12 @@ def test_a_world_is_packed_beside_its_card_and_a_big_one_is_refused(tmp_path: Pa
 
 def test_a_grown_world_means_the_same_to_those_it_knew() -> None:
     world = tiny_world()
+    world.outcome.ahead.learned[:] = True
     grown = world.grown(world.encoder.layout.adding(replace(BODY, name="other"))).eval()
     seeds = torch.tensor([1, 2])
     torch.testing.assert_close(dream(grown, 2, 8, seeds).latents, dream(world, 2, 8, seeds).latents)
+    torch.testing.assert_close(dream(grown, 2, 8, seeds).judged.reward, dream(world, 2, 8, seeds).judged.reward)
+    assert grown.outcome.ahead.learned.tolist() == [True, False]
 
 
 def test_a_body_of_more_senses_leaves_the_others_ways_as_they_were() -> None:

@@ -10,7 +10,6 @@ from sfvgen_planner.types import Actions, Context, Rollout
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.model import WorldModel
-from sfvgen_planner.world.outcome import places_after
 from sfvgen_planner.world.sampler import SamplerConfig
 
 
@@ -53,8 +52,8 @@ class Dreaming:
         past = torch.cat([seen, begun.latents.flatten(0, 1)], 1)[:, -keep:]
         new = Facts.of_actions(actions, layout, self.body, self.camera).to(device)
         keys = self.seeds.to(device).repeat_interleave(count)
-        places = places_after(seen[:, -1:], past[:, -1:], before.poses[:, -1], known.poses[:, -1])
-        dreamt = world.dream(past, known, new, keys, self.sampler, self.factors, int(first), places=places)
+        sighting = world.sighted(seen, before)
+        dreamt = world.dream(past, known, new, keys, self.sampler, self.factors, int(first), sighting=sighting)
 
         def parted(value: Tensor) -> Tensor:
             return value.reshape(rows, count, *value.shape[1:])

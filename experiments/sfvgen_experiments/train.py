@@ -112,7 +112,7 @@ def main(config: Train) -> None:
         precision=config.precision,
     )
     frames = config.batch * FRAMES_PER_CHUNK
-    with listening(folder, config.steps, frames, ("diffusion", "pose", "outcome", "inverse")) as bar:
+    with listening(folder, config.steps, frames, ("diffusion", "pose", "outcome", "ahead", "inverse")) as bar:
 
         def show(mean: WorldModel) -> None:
             if samples is not None and bar.number:
@@ -137,6 +137,8 @@ def looked_at(config: Train) -> SlowConfig:
         return SlowConfig(batch, learn=learn, ways=1, lived=8 * batch, stances=32 * batch)
     if learn == "outcomes":
         return SlowConfig(batch, learn=learn, ways=1, lived=8 * batch, stances=1)
+    if learn == "ahead":
+        return SlowConfig(1, learn=learn, ways=1, lived=1, ahead=4 * batch, stances=1)
     if learn == "poses":
         return SlowConfig(1, learn=learn, ways=4 * batch, lived=1, stances=1)
     if learn == "denoiser":

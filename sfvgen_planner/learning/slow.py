@@ -88,13 +88,15 @@ class SlowLoss(nn.Module):
         clean = world.config.process.to_clean(noisy, answer.output, batch.level)[:, past:].detach()
         features, frame = answer.features[:, past:].to(told.frame.dtype), told.frame[:, past:]
         before, known = noisy[:, past - 1 : past], batch.facts[past - 1 : past]
-        seen = Evidence.of(world.pose_head, before, known, clean, batch.facts[past:], features, frame)
+        seen = Evidence.of(world.encoder, world.pose_head, before, known, clean, batch.facts[past:], features, frame)
         outcomes = (batch.rewards[:, past:], batch.success[:, past:], batch.terminated[:, past:])
         return {**parts, "outcome": world.outcome.loss(seen, *outcomes, batch.weight)}
 
     def _read(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of heads that learn alone. Half precision is for drawing, and nothing is drawn."""
         with torch.autocast(batch.latents.device.type, enabled=False):
+            if batch.ahead is not None:
+                return {"ahead": self.world.outcome.loss_ahead(self._evidence(batch.ahead), *batch.ahead.outcomes)}
             others = {} if self.learn == "outcomes" else self._unheard(batch)
             return {**others, "lived": self._outcomes(batch.lived), "outcome": self._dreamt(batch)}
 
@@ -118,12 +120,17 @@ class SlowLoss(nn.Module):
 
     def _outcomes(self, lived: Lived) -> Tensor:
         """Read off true pictures and senses alone: many more than can be dreamt in a step."""
+        seen = self._evidence(lived)
+        seen = replace(seen, sighting=replace(seen.sighting, picture=seen.latents))
+        return self.world.outcome.loss(seen, *lived.outcomes)
+
+    def _evidence(self, lived: Lived) -> Evidence:
+        """Of what nobody dreamt."""
         rows, frames = lived.rewards.shape
         blank = [lived.rewards.new_zeros(rows, frames, size) for size in self.world.outcome.told]
         before, clean = lived.latents[:, :1], lived.latents[:, 1:]
-        seen = Evidence.of(self.world.pose_head, before, lived.facts[:1], clean, lived.facts[1:], *blank)
-        seen = replace(seen, places=seen.latents)
-        return self.world.outcome.loss(seen, lived.rewards, lived.success, lived.terminated, lived.weight)
+        (features, frame), known, facts = blank, lived.facts[:1], lived.facts[1:]
+        return Evidence.of(self.world.encoder, self.world.pose_head, before, known, clean, facts, features, frame)
 
     def _postures(self, stances: Lived) -> Tensor:
         """Read off true pictures, where the body has such senses and somebody knows them."""
@@ -175,6 +182,8 @@ def train_world(
     accelerator = run.accelerator()
     begin_heads(world, sets, np.random.default_rng(run.seed))
     freeze_others(world, config.learn)
+    if config.learn == "ahead":
+        world.outcome.ahead.learned[[world.encoder.layout.index(one.body) for one in sets]] = True
     inner = world.denoiser.matrices if config.learn in ("all", "denoiser") else []
     running = Run(SlowLoss(world, config.heads, config.learn), run, folder, accelerator, inner)
 
@@ -201,9 +210,12 @@ def freeze_others(world: WorldModel, learn: Learn) -> None:
         "denoiser": [world.denoiser],
         "heads": [world.outcome, world.posture, world.inverse],
         "outcomes": [world.outcome],
+        "ahead": [world.outcome.ahead],
         "poses": [world.pose_head, *words],
     }
     kept = {id(parameter) for part in learning[learn] for parameter in part.parameters()}
+    if learn != "ahead":  # it learns alone
+        kept -= {id(parameter) for parameter in world.outcome.ahead.parameters()}
     for parameter in world.parameters():
         parameter.requires_grad_(parameter.requires_grad and id(parameter) in kept)
 

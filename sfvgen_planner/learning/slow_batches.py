@@ -24,10 +24,10 @@ MOTION_DROP = DropRates(action=0.3, text=0.4, pose=0.0, past=0.5, wholly=0.0)
 nobody anything: after long training all directions of an arm were one word."""
 MOTION_CHUNKS = (1, 1, 1, 1, 3, 8)
 """Long ways keep poses from drifting; what a plan asks for is learned from short ones, and faster."""
-Learn = Literal["all", "denoiser", "heads", "outcomes", "poses"]
+Learn = Literal["all", "denoiser", "heads", "outcomes", "ahead", "poses"]
 """What learns: a world at first; then, the others left alone, what draws, what reads it, of that what reads outcomes,
-what foresees poses."""
-READING = ("heads", "outcomes")
+of that what looks ahead, what foresees poses."""
+READING = ("heads", "outcomes", "ahead")
 """Where dreams are only read."""
 READ_CHUNKS = 3
 """At most: who has read first chunks alone takes the softness of later ones for a crash."""
@@ -60,6 +60,8 @@ class SlowConfig:
     one frame in hundreds, and what a plan is about. Each counts as little as it is rare, or a planner would fear all"""
     fear: float = 25.0
     """but ends without success, so many times as much: planners try what nobody did who was recorded"""
+    ahead: int = 16
+    """ways of travelling eyes that what waits ahead is learned from, where it learns alone"""
     stances: int = 32
     """single frames that the posture head learns from"""
     learn: Learn = "all"
@@ -68,7 +70,7 @@ class SlowConfig:
 
     def __post_init__(self) -> None:
         if (
-            min(self.batch, self.past, self.ways, self.lived, self.stances) < 1
+            min(self.batch, self.past, self.ways, self.lived, self.ahead, self.stances) < 1
             or not 0 <= self.single + self.whole <= 1
         ):
             raise BadOption(f"{self}", "a batch, a past, and shares that sum to at most 1", "See SlowConfig.")
@@ -93,6 +95,11 @@ class Lived:
     terminated: Tensor
     weight: Tensor
     """float [R]: by how much a row counts"""
+
+    @property
+    def outcomes(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What is to be told of them, and their weight."""
+        return self.rewards, self.success, self.terminated, self.weight
 
     def to(self, device: torch.device | str) -> "Lived":
         """The same elsewhere."""
@@ -132,6 +139,8 @@ class Batch:
     lived: Lived
     stances: Lived
     """of one frame"""
+    ahead: Lived | None
+    """ways of travelling eyes, if these are learned from"""
 
 
 def frames_of(config: SlowConfig, rng: np.random.Generator) -> tuple[int, int]:
@@ -187,6 +196,7 @@ def draw_batch(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, ke
         drop(_motion(sets, layout, config, rng), MOTION_DROP, draw, config.past),
         _lived(*drawn(sets, config.lived, 1 + FRAMES_PER_CHUNK, rng, config.ended, config.fear), layout),
         _lived(*drawn(sets, config.stances, 1, rng), layout),
+        _ahead(sets, layout, config, rng) if config.learn == "ahead" else None,
     )
 
 
@@ -203,6 +213,17 @@ def _motion(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: 
     chunks = int(rng.choice(possible))
     parts, _ = drawn(fitting[chunks], config.ways, config.past + FRAMES_PER_CHUNK * chunks, rng)
     return Facts.stack([Facts.of_window(part.window, layout, part.body, part.camera) for part in parts])
+
+
+def _ahead(sets: Sequence[LatentSet], layout: Layout, config: SlowConfig, rng: np.random.Generator) -> Lived:
+    """Ways of any length up to what a plan looks ahead."""
+    for one in sets:
+        if one.camera is None or layout[one.body].on_tripod:
+            raise BadOption(f"learn=ahead of {one.body!r}", "bodies whose eyes travel", "Leave out its data.")
+    longest = max(len(episode["latents"]) for one in sets for episode in one.episodes)
+    length = min(longest, 1 + int(rng.integers(1, 1 + FRAMES_PER_CHUNK * READ_CHUNKS)))
+    fitting = [one for one in sets if one.windows(length).any()]
+    return _lived(*drawn(fitting, config.ahead, length, rng, config.ended, config.fear), layout)
 
 
 def _lived(parts: Sequence[LatentWindow], weight: Tensor, layout: Layout) -> Lived:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.types import FRAMES_PER_CHUNK, POSE_CAMERA, Actions, Context, Imagine, Rollout
+from sfvgen_planner.world.ahead import Sighting
 from sfvgen_planner.world.causal import CausalConfig, CausalDenoiser
 from sfvgen_planner.world.codec import KLCodec
 from sfvgen_planner.world.conditions import Conditions
@@ -25,7 +26,7 @@ from sfvgen_planner.world.inverse import InverseDynamics
 from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.noise import keyed_noise
-from sfvgen_planner.world.outcome import Evidence, OutcomeHead, places_after
+from sfvgen_planner.world.outcome import Evidence, OutcomeHead
 from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee
 from sfvgen_planner.world.posture import PostureHead
 from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
@@ -97,28 +98,31 @@ class WorldModel(nn.Module):
         memory: LowRank | None = None,
         first: int = 0,
         foreseen: bool = True,
-        places: Tensor | None = None,
+        sighting: Sighting | None = None,
     ) -> Dreamt:
         """T frames after `past` [R, Tp, C, h, w], chunk by chunk, never leaving latent space.
 
         `known` [R, Tp] and `new` [R * N, T] say what happens into each frame; `seeds` int64 [R * N] key the noise, and
         `first` is the number of the first new frame in its episode: a dream goes on the same whatever it is cut into.
-        Poses in `new` count for nothing unless `foreseen` is False: then they are how it was. `places` [R, 1, C, h, w]
-        shows where things were when they were last seen, if that was not in the last frame of the past.
+        Poses in `new` count for nothing unless `foreseen` is False: then they are how it was. `sighting` (R rows)
+        is what was last seen of places, if that was not the last frame of the past.
         """
         chunks: list[Dreamt] = []
-        times, places = new.rows // known.rows, past[:, -1:] if places is None else places
+        times = new.rows // known.rows
+        seen = self.sighted(past, known) if sighting is None else sighting
         for start in range(0, new.frames, FRAMES_PER_CHUNK):
             facts = new[start : start + FRAMES_PER_CHUNK]
             if foreseen:
                 facts = foresee(self.encoder, self.pose_head, known, facts)
-            places = places.repeat_interleave(times, 0)
-            chunks.append(self._chunk(past, known, facts, seeds, first + start, sampler, memory, places))
+            seen = seen.repeat(times)
+            chunks.append(self._chunk(past, known, facts, seeds, first + start, sampler, memory, seen))
             past = torch.cat([past.repeat_interleave(times, 0), chunks[-1].latents], 1)[:, -self.config.past :]
-            known, times = Facts.join(known.repeat(times), facts), 1
-            before, now = known.poses[:, -1 - facts.frames], known.poses[:, -1]
-            places, known = places_after(places, past[:, -1:], before, now), known[-self.config.past :]
+            known, times = Facts.join(known.repeat(times), facts)[-self.config.past :], 1
         return Dreamt.joined(chunks)
+
+    def sighted(self, latents: Tensor, facts: Facts) -> Sighting:
+        """The last of frames [R, T, C, h, w], as places are read off it."""
+        return Sighting(latents[:, -1:], self.encoder.cameras(facts[-1:])[:, 0])
 
     def _chunk(
         self,
@@ -129,17 +133,17 @@ class WorldModel(nn.Module):
         first: int,
         sampler: SamplerConfig,
         memory: LowRank | None,
-        places: Tensor,
+        sighting: Sighting,
     ) -> Dreamt:
-        """The frames that `facts` [R * N, T] speak of, the first of them number `first` of its episode; `places`
-        [R * N, 1, C, h, w] shows where things were when they were last seen."""
+        """The frames that `facts` [R * N, T] speak of, the first of them number `first` of its episode; `sighting`, of
+        R * N rows too, is what was last seen of places."""
         cache = self.denoiser.prefill(past, self.conditions(known), memory)
         conditions, begin = self.conditions(facts), torch.full_like(seeds, first)
         clean, features = self.sampled(cache, conditions, facts, seeds, begin, sampler, memory, past.dtype)
         times = facts.rows // known.rows
         before = past[:, -1:].repeat_interleave(times, 0)
         known, told = known[-1:].repeat(times), conditions.frame
-        seen = Evidence.of(self.pose_head, before, known, clean, facts, features, told, places)
+        seen = Evidence.of(self.encoder, self.pose_head, before, known, clean, facts, features, told, sighting)
         return Dreamt(clean, facts, self.outcome(seen), (seen,))
 
     def sampled(
@@ -238,7 +242,7 @@ class WorldModel(nn.Module):
                 continue
             if state[name].shape == value.shape:
                 state[name].copy_(value)
-            elif name.endswith(("body.weight", "outcome.scale")):
+            elif name.endswith(("body.weight", "outcome.scale", "ahead.learned")):
                 state[name][: len(value)] = value
         return world
 

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sfvgen_planner.types import POSE_CAMERA
+from sfvgen_planner.world.ahead import Ahead, Sighting
 from sfvgen_planner.world.chances import COUNT, mean_of, near_zero, surprise
+from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.pose_head import PoseHead
 from sfvgen_planner.world.spots import Spots
@@ -22,10 +23,10 @@ CLOSER = 3.0
 """How much more a change of distance counts at first than a distance."""
 UNUSUAL = 0.3
 """Weight of what is learned of unusual rewards."""
+STILL = 0.002
+"""Lengths, or parts of a turn, that an eye moves less by where it stands still."""
 SOFT = 1e-4
 """Added to squared distances: where two places meet, a distance has no slope."""
-STILL = 0.002
-"""Metres, or parts of a turn, that an eye moves less by within a chunk where it stands still."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,27 @@ class Evidence:
     """[R, T, E]: what the denoiser was told of each frame"""
     embodiment: Tensor
     """int64 [R]"""
-    places: Tensor
-    """[R, 1 .. 1 + T, C, h, w]: pictures that were really seen; the last one serves all later frames"""
+    sighting: Sighting
+    """what was really seen; it may have pictures of later frames too, and the last one serves all after it"""
+    cameras: Tensor
+    """[R, 1 + T, 8]"""
+    roams: Tensor
+    """bool [R]: does the eye travel"""
+
+    @property
+    def places(self) -> Tensor:
+        """[R, 1 .. 1 + T, C, h, w]: pictures that tell where things are. What was seen stays where it was while the eye
+        stands still, and a dream may lose it; an eye that moved saw it elsewhere, and then there is nothing newer than
+        the frame before these."""
+        picture, camera = self.sighting.picture, self.sighting.camera
+        if picture is self.latents:
+            return picture
+        moved = (self.cameras[:, 0] - camera)[:, :7].abs().amax(1) > STILL
+        return torch.where(moved[:, None, None, None, None], self.latents[:, :1], picture)
 
     @staticmethod
     def of(
+        encoder: ConditionEncoder,
         head: PoseHead,
         before: Tensor,
         known: Facts,
@@ -68,25 +85,39 @@ class Evidence:
         facts: Facts,
         features: Tensor,
         frame: Tensor,
-        places: Tensor | None = None,
+        sighting: Sighting | None = None,
     ) -> "Evidence":
         """Of frames `clean` [R, T, C, h, w]; `before` and `known` are of the frame before them, [R, 1, ...], or of
-        none: then nothing moved into the first one. Unless `places` tells, the frame before was the last one seen."""
+        none: then nothing moved into the first one. Unless `sighting` tells, the frame before was the last one seen."""
         if known.frames == 0:
             before, known = clean[:, :1], facts[:1]
-        senses, moved = head.moved(Facts.join(known, facts))
-        seen = before if places is None else places
-        return Evidence(torch.cat([before, clean], 1), senses, moved, features, frame, facts.embodiment, seen)
+        whole, latents = Facts.join(known, facts), torch.cat([before, clean], 1)
+        (senses, moved), cameras = head.moved(whole), encoder.cameras(whole)
+        seen = Sighting(before, cameras[:, 0]) if sighting is None else sighting
+        roams = (head.tripod[facts.embodiment, 0] == 0) & (cameras[..., 7] > 0).all(1)
+        return Evidence(latents, senses, moved, features, frame, facts.embodiment, seen, cameras, roams)
 
 
-def places_after(places: Tensor, last: Tensor, before: Tensor, now: Tensor) -> Tensor:
-    """The pictures [R, 1, C, h, w] that places are read off after a dream that ends with `last` [R, 1, C, h, w].
+def _errors(told: Tensor, rewards: Tensor, success: Tensor, terminated: Tensor) -> Tensor:
+    """[R, T], of logits [R, T, 3 + COUNT]: Huber's error of the reward in its unit, in which a rare bonus does not
+    shout; the chances of what that leaves out, a crash in a hundred steps; and two cross-entropies."""
+    usual, solved, ended = told[..., :3].unbind(-1)
+    rare = surprise(told[..., 3:], rewards - usual.detach())
+    yes = success.to(told.dtype), terminated.to(told.dtype)
+    return _huber(usual, rewards) + UNUSUAL * rare + _binary(solved, yes[0]) + _binary(ended, yes[1])
 
-    What was seen stays where it was while the eye stands still, and a dream may lose it. An eye that has moved, between
-    poses [R, P], saw it elsewhere: then there is nothing newer than the dream.
-    """
-    moved = (now - before)[:, :POSE_CAMERA].abs().amax(1) > STILL
-    return torch.where(moved[:, None, None, None, None], last, places)
+
+_huber = partial(F.smooth_l1_loss, reduction="none")
+_binary = partial(F.binary_cross_entropy_with_logits, reduction="none")
+
+
+def _last(dim: int) -> nn.Linear:
+    """Logits of an outcome, to begin with of nothing unusual."""
+    last = nn.Linear(dim, 3 + COUNT)
+    with torch.no_grad():
+        last.weight[3:] = 0
+        last.bias[3:] = near_zero()
+    return last
 
 
 class OutcomeHead(nn.Module):
@@ -107,12 +138,9 @@ class OutcomeHead(nn.Module):
         self.feel = nn.Linear(senses, dim, bias=False)
         self.think = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
         self.read = nn.Linear(moved + features + frame, dim)
-        last = nn.Linear(dim, 3 + COUNT)
-        self.tell = nn.Sequential(nn.Linear(3 * dim, dim), nn.SiLU(), last)
-        with torch.no_grad():
-            last.weight[3:] = 0
-            last.bias[3:] = near_zero()
+        self.tell = nn.Sequential(nn.Linear(3 * dim, dim), nn.SiLU(), _last(dim))
         self.near = Near(senses, dim, bodies)
+        self.ahead = Ahead(latents, senses, bodies, _last(dim))
         self.register_buffer("scale", torch.zeros(bodies))
 
     @torch.no_grad()
@@ -125,7 +153,14 @@ class OutcomeHead(nn.Module):
     def logits(self, seen: Evidence) -> Tensor:
         """[R, T, 3 + COUNT]: the usual reward, success, termination; then chances of what is unusual about it."""
         told, near = self._told(seen)
-        return torch.cat([told[..., :3] + near, told[..., 3:]], -1)
+        told = torch.cat([told[..., :3] + near, told[..., 3:]], -1)
+        asked = self.ahead.asked(seen.sighting, seen.cameras[:, 1:], seen.embodiment) & seen.roams[:, None]
+        return torch.where(asked[..., None], self._waiting(seen), told) if bool(asked.any()) else told
+
+    def _waiting(self, seen: Evidence) -> Tensor:
+        """[R, T, 3 + COUNT]: of what waits where a travelling eye will be."""
+        told: Tensor = self.ahead(seen.sighting, seen.cameras, seen.senses, seen.embodiment)
+        return told
 
     def _told(self, seen: Evidence) -> tuple[Tensor, Tensor]:
         """[R, T, 3 + COUNT] and [R, T, 3]: of all evidence, and what is near tells of the first three."""
@@ -133,7 +168,8 @@ class OutcomeHead(nn.Module):
         each = self.think(look + self.feel(seen.senses))
         others = self.read(torch.cat([seen.moved, seen.features, seen.frame], -1)) + self.body(seen.embodiment)[:, None]
         told: Tensor = self.tell(torch.cat([each[:, 1:], each[:, 1:] - each[:, :-1], others], -1))
-        places = look if seen.places is seen.latents else self.look(seen.places)
+        places = seen.places
+        places = look if places is seen.latents else self.look(places)
         near: Tensor = self.near(places, seen.senses, seen.embodiment)
         return told, near
 
@@ -145,24 +181,22 @@ class OutcomeHead(nn.Module):
         return Judged(reward * self._unit(seen.embodiment), success.sigmoid(), terminated.sigmoid())
 
     def loss(self, seen: Evidence, rewards: Tensor, success: Tensor, terminated: Tensor, weight: Tensor) -> Tensor:
-        """Scalar, of outcomes [R, T] whose rows count by weight [R]: Huber's error of the reward in its unit, in which
-        a rare bonus does not shout; the chances of what that leaves out, a crash in a hundred steps; and two
-        cross-entropies.
+        """Scalar, of outcomes [R, T] whose rows count by weight [R].
 
         What is near is to tell of the reward what it can alone: coming closer and going away again is worth nothing
         there, and all else, which may praise whoever circles swiftly, has but the rest to tell.
         """
-        huber = partial(F.smooth_l1_loss, reduction="none")
-        binary = partial(F.binary_cross_entropy_with_logits, reduction="none")
         told, near = self._told(seen)
-        rewards, usual = rewards / self._unit(seen.embodiment), told[..., 0] + near[..., 0].detach()
-        each = (
-            huber(near[..., 0], rewards)
-            + huber(usual, rewards)
-            + UNUSUAL * surprise(told[..., 3:], rewards - usual.detach())
-            + binary(told[..., 1] + near[..., 1], success.to(told.dtype))
-            + binary(told[..., 2] + near[..., 2], terminated.to(told.dtype))
-        )
+        rewards = rewards / self._unit(seen.embodiment)
+        both = torch.cat([told[..., :1] + near[..., :1].detach(), told[..., 1:3] + near[..., 1:], told[..., 3:]], -1)
+        each = _huber(near[..., 0], rewards) + _errors(both, rewards, success, terminated)
+        return (each * weight[:, None]).mean()
+
+    def loss_ahead(
+        self, seen: Evidence, rewards: Tensor, success: Tensor, terminated: Tensor, weight: Tensor
+    ) -> Tensor:
+        """The same of what is told of travelling eyes."""
+        each = _errors(self._waiting(seen), rewards / self._unit(seen.embodiment), success, terminated)
         return (each * weight[:, None]).mean()
 
     def _unit(self, embodiment: Tensor) -> Tensor:

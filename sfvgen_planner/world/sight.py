@@ -44,6 +44,13 @@ def places(like: Tensor) -> Tensor:
     return torch.stack([x, y], -1)
 
 
+def pictured(at: Tensor, tangent: Tensor, wide: float) -> Tensor:
+    """[..., 2]: where points at [..., 3], in the camera's frame, are in its picture, which is so many times as `wide`
+    as it is high; `tangent` [...] is of half its angle of view."""
+    scale = tangent * (-at[..., 2]).clamp(min=BEHIND)
+    return torch.stack([at[..., 0] / (scale * wide), -at[..., 1] / scale], -1)
+
+
 def shift(now: Tensor, then: Tensor, nearness: Tensor) -> Tensor:
     """[R, T, h, w, 2]: how far from its place each pixel of a picture taken by cameras `now` [R, T, 8] was in the one
     taken by `then` [R, 8], when it is 1 / `nearness` [R, T, h, w] lengths away along the axis; at 0 only turns count.
@@ -58,9 +65,7 @@ def shift(now: Tensor, then: Tensor, nearness: Tensor) -> Tensor:
     turn = back @ rotation(now[..., 3:7])
     way = (back @ (now[..., :3] - then[:, None, :3])[..., None])[..., 0]
     seen = torch.einsum("rtij,rthwj->rthwi", turn, ray) + nearness[..., None] * way[:, :, None, None]
-    depth = (-seen[..., 2]).clamp(min=BEHIND)
-    scale = torch.where(known, then[:, None, 7], 1.0)[..., None, None] * depth
-    there = torch.stack([seen[..., 0] / (scale * wide), -seen[..., 1] / scale], -1)
+    there = pictured(seen, torch.where(known, then[:, None, 7], 1.0)[..., None, None], wide)
     return torch.where(known[..., None, None, None], there - here, 0.0)
 
 

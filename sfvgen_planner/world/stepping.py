@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.world.ahead import Sighting
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.denoiser import Cache
 from sfvgen_planner.world.facts import Facts
@@ -51,8 +52,8 @@ class Chunk:
     """int64 [R], they key the noise"""
     first: Tensor
     """int64 [R]: the number, in its episode, of the chunk's first new frame"""
-    places: Tensor
-    """[R, 1, C, h, w]: where things were when they were last seen, for outcomes; R rows as of the past"""
+    sighting: Sighting
+    """what was last seen of places, for outcomes; R rows as of the past"""
     memory: LowRank | None = None
     made: tuple[Piece, ...] = ()
     """new frames so far, as they were made"""
@@ -131,8 +132,9 @@ def step(
     latents, features = _sampled(world, chunk, cache, facts, conditions, sampler, samples)
     spread = latents.std(1).square().flatten(2).mean(2).sqrt() if samples > 1 else None
     clean, features = latents[:, 0], features[:, 0]
-    last, places = chunk.latents[:, -1:], chunk.places.repeat_interleave(len(clean) // len(chunk.places), 0)
-    seen = Evidence.of(world.pose_head, last, known[-1:], clean, facts, features, conditions.frame, places)
+    last, sighting = chunk.latents[:, -1:], chunk.sighting.repeat(len(clean) // chunk.past.rows)
+    told = conditions.frame
+    seen = Evidence.of(world.encoder, world.pose_head, last, known[-1:], clean, facts, features, told, sighting)
     judged = world.outcome(seen)
     made = (*chunk.made, Piece(clean, facts))
     complete = chunk.frames + facts.frames == FRAMES_PER_CHUNK

@@ -14,10 +14,11 @@ from sfvgen_envs.dream.state import DreamState, Part, Shown, Told, facts_of, fac
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.memory import Memory, Seen
 from sfvgen_planner.types import FRAMES_PER_CHUNK, POSE_CAMERA
+from sfvgen_planner.world.ahead import Sighting
 from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank
-from sfvgen_planner.world.outcome import places_after
+from sfvgen_planner.world.sight import unknown
 from sfvgen_planner.world.stepping import Chunk, Piece, Stepped, step
 from sfvgen_planner.world.wanting import apart, wanted
 
@@ -57,7 +58,7 @@ def nothing(dream: Dream, rows: int) -> DreamState:
         world=dream.identity,
         latents=torch.zeros(rows, dream.kept, *world.shape, dtype=dream.dtype, device=device),
         facts=dream.facts(poses),
-        places=blank[:, None],
+        sighting=Sighting(blank[:, None], unknown(zeros.to(dream.dtype))),
         length=zeros,
         parts=(),
         seeds=zeros,
@@ -117,8 +118,8 @@ def _told_past(dream: Dream, state: DreamState, rows: Tensor, starts: Sequence[S
     latents, facts = dream.world.codec.encode(pixels).to(dream.dtype), dream.facts(poses)
     piece, length = Piece(latents, facts), torch.full_like(rows, pixels.shape[1])
     state = _filed(replace(state, length=placed(state.length, rows, torch.zeros_like(rows))), rows, piece)
-    places = placed(state.places, rows, latents[:, -1:])
-    state, features = replace(state, length=placed(state.length, rows, length), places=places), None
+    sighting = state.sighting.put(rows, dream.world.sighted(latents, facts))
+    state, features = replace(state, length=placed(state.length, rows, length), sighting=sighting), None
     if "features" in dream.config.observe:
         features = _looked_at(dream, piece, factors(state, rows))
     if state.detail is not None:
@@ -236,7 +237,7 @@ def _opened(dream: Dream, state: DreamState, rows: Tensor, ahead: int) -> list[P
 def _part(state: DreamState, rows: Tensor, past: int, ahead: int) -> Part:
     known = Piece(state.latents[rows, -past:], facts_of(state.facts[-past:], rows))
     first, memory = state.elapsed[rows] + ahead + 1, factors(state, rows)
-    chunk = Chunk(known, state.seeds[rows], first, state.places[rows], memory)
+    chunk = Chunk(known, state.seeds[rows], first, state.sighting.rows(rows), memory)
     return Part(rows, torch.ones_like(rows, dtype=torch.bool), chunk)
 
 
@@ -260,9 +261,7 @@ def _closed(dream: Dream, state: DreamState, part: Part, writes: bool) -> DreamS
     alive = part.alive.nonzero()[:, 0]
     latents, facts = chunk.latents[alive], facts_of(chunk.known, alive)
     state = _filed(state, rows, Piece(latents[:, past:], facts[past:]))
-    places = places_after(state.places[rows], latents[:, -1:], facts.poses[:, past - 1], facts.poses[:, -1])
-    places, ones = placed(state.places, rows, places), torch.ones_like(rows)
-    state = replace(state, places=places, chunks=state.chunks.index_add(0, rows, ones))
+    state = replace(state, chunks=state.chunks.index_add(0, rows, torch.ones_like(rows)))
     if not writes or state.memory is None:
         return state
     due = state.chunks[rows] % dream.config.every == 0

@@ -17,14 +17,15 @@ from sfvgen_planner.errors import BadCheckpoint, BadState
 from sfvgen_planner.memory import Memory, MemoryConfig
 from sfvgen_planner.memory.adam import Trained
 from sfvgen_planner.memory.rows import take
+from sfvgen_planner.world.ahead import Sighting
 from sfvgen_planner.world.album import Album
 from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.stepping import Chunk, Piece
 
 VERSION = 4
-ROWS = ("latents", "places", "length", "seeds", "elapsed", "chunks", "over", "lasting")
-KEPT = ("seeds", "first", "places")
+ROWS = ("latents", "length", "seeds", "elapsed", "chunks", "over", "lasting")
+KEPT = ("seeds", "first")
 """Of a chunk, after its past."""
 Tensors = dict[str, Tensor]
 
@@ -68,6 +69,7 @@ def save(snapshot: DreamState, path: Path | str) -> None:
     shown = {field.name: getattr(snapshot.shown, field.name) for field in fields(Shown)}
     tensors |= {f"shown/{name}": value for name, value in shown.items() if value is not None}
     told["texts"] = _put_facts(tensors, "facts", snapshot.facts)
+    _put_sighting(tensors, "sighting", snapshot.sighting)
     told["parts"] = [_put_part(tensors, f"part{number}", part) for number, part in enumerate(snapshot.parts)]
     told["memory"] = None if snapshot.memory is None else _put_memory(tensors, snapshot.memory)
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -101,6 +103,7 @@ def _state(tensors: Tensors, told: Mapping[str, Any]) -> DreamState:
         **{name: tensors[name] for name in ROWS},
         world=told["world"],
         facts=_facts(tensors, "facts", told["texts"]),
+        sighting=_sighting(tensors, "sighting"),
         parts=(),
         memory=memory,
         asked=tensors.get("asked"),
@@ -117,6 +120,7 @@ def _put_part(tensors: Tensors, name: str, part: Part) -> dict[str, Any]:
     chunk = part.chunk
     tensors |= {f"{name}/rows": part.rows, f"{name}/alive": part.alive}
     tensors |= {f"{name}/{key}": getattr(chunk, key) for key in KEPT}
+    _put_sighting(tensors, f"{name}/sighting", chunk.sighting)
     texts = []
     for number, piece in enumerate((chunk.past, *chunk.made)):
         tensors[f"{name}/{number}/latents"] = piece.latents
@@ -134,9 +138,17 @@ def _part(tensors: Tensors, name: str, told: Mapping[str, Any], state: DreamStat
         # A memory does not change within a chunk, so the one the chunk began under is the row's own still.
         first = rows[:: len(rows) // told["memories"]]
         factors = take(state.memory, first // (state.rows // state.memory.rows)).factors
-    seeds, first, places = (tensors[f"{name}/{key}"] for key in KEPT)
-    chunk = Chunk(past, seeds, first, places, factors, tuple(made))
+    seeds, first = (tensors[f"{name}/{key}"] for key in KEPT)
+    chunk = Chunk(past, seeds, first, _sighting(tensors, f"{name}/sighting"), factors, tuple(made))
     return Part(rows, tensors[f"{name}/alive"], chunk)
+
+
+def _put_sighting(tensors: Tensors, name: str, sighting: Sighting) -> None:
+    tensors |= {f"{name}/picture": sighting.picture, f"{name}/camera": sighting.camera}
+
+
+def _sighting(tensors: Tensors, name: str) -> Sighting:
+    return Sighting(tensors[f"{name}/picture"], tensors[f"{name}/camera"])
 
 
 def _put_facts(tensors: Tensors, name: str, facts: Facts) -> list[list[str]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sfvgen_planner.memory import Memory
+from sfvgen_planner.world.ahead import Sighting
 from sfvgen_planner.world.detail import Detail
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.stepping import Chunk
@@ -100,8 +101,8 @@ class DreamState:
     """[B, L, C, h, w] history, newest last"""
     facts: Facts
     """[B, L] of the same frames"""
-    places: Tensor
-    """[B, 1, C, h, w]: pictures of where things were when they were last seen, for outcomes"""
+    sighting: Sighting
+    """what was last seen of places, for outcomes"""
     length: Tensor
     """int64 [B]: how many of the L are of this episode"""
     parts: tuple[Part, ...]
@@ -162,12 +163,12 @@ class DreamState:
             chunk = chunk if seeds is None else replace(chunk, seeds=seeds[rows])
             return Part(rows, repeated(one.alive), chunk)
 
-        names = ("latents", "places", "length", "seeds", "elapsed", "chunks", "over", "lasting", "asked")
+        names = ("latents", "length", "seeds", "elapsed", "chunks", "over", "lasting", "asked")
         forked = {name: repeated(getattr(self, name)) for name in names}
         shown = Shown(*(repeated(getattr(self.shown, field.name)) for field in fields(Shown)))
         detail = None if self.detail is None else self.detail.repeat(times)
         state = replace(self, **forked, facts=self.facts.repeat(times), shown=shown, told=self.told.repeat(times))
-        state = replace(state, detail=detail)
+        state = replace(state, detail=detail, sighting=self.sighting.repeat(times))
         state = replace(state, parts=tuple(part(one) for one in self.parts))
         return state if seeds is None else replace(state, seeds=seeds)
 
