@@ -131,6 +131,16 @@ class TextEncoder(nn.Module):
         pad = int(self.tokenizer.eos_token_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id)
         return torch.tensor([row + [pad] * (length - len(row)) for row in told])
 
+    @torch.no_grad()
+    def words(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
+        """[S, L, X] of each token alone, as it stands in the dictionary, and bool [S, L]: is it part of a word."""
+        dictionary = self.model.get_input_embeddings().weight.detach()
+        ids, tokens = self.ids(sentences).to(dictionary.device), self.tokenizer
+        around = torch.tensor(
+            [one for one in (tokens.bos_token_id, tokens.eos_token_id, tokens.pad_token_id) if one is not None]
+        )
+        return dictionary[ids], ~torch.isin(ids, around.to(ids.device))
+
     def forward(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
         """Tokens [S, L, X] and pooled [S, X]. The padding is seen, as by every model trained on CLIP's tokens."""
         ids = self.ids(sentences).to(next(self.model.parameters()).device)
