@@ -157,8 +157,8 @@ def search(
 ) -> tuple[Judged, Any, Trace]:
     """The best candidate of each row (N = 1), the solver's state, and how it went.
 
-    `state` is where to begin, or None; `first` changes the candidates of the first round; `fine` imagines the finalists; a row whose candidates were all dropped is an
-    error.
+    `state` is where to begin, or None; `first` changes the first round's candidates; `fine` imagines the finalists; a
+    row whose candidates were all dropped is an error.
     """
     began = clock()
     asked = Inquiry(space, score, context, split or Split(budget.at_once), clock, began + budget.seconds)

@@ -73,8 +73,8 @@ class WorldModel(nn.Module):
         senses, moved = layout.pose_size - POSE_CAMERA, self.pose_head.moved_size
         self.outcome = OutcomeHead(self.shape, senses, moved, features, encoder.width, bodies)
         self.posture = PostureHead(self.shape, senses, bodies)
-        self.habits = HabitHead(self.shape, senses, layout.action_size, encoder.text_width or 1, bodies)
         self.inverse = InverseDynamics(sizes.channels, sizes.height, sizes.width, layout.action_size, bodies)
+        self.habits = HabitHead(self.shape, senses, layout.action_size, encoder.text_width or 1, bodies)
 
     @property
     def shape(self) -> tuple[int, int, int]:
