@@ -44,6 +44,7 @@ PRECISION ?= bf16
 SETS := reach push_cube push_sweep cube_return cube_sweep lane_keep route_return
 NOISE := $(addsuffix _noise,$(SETS))
 ENDS := reach_wander reach_short
+HABITS := reach reach_short reach_habits push_cube push_cube_habits cube_return lane_keep route_return
 comma := ,
 empty :=
 list = [$(subst $(empty) $(empty),$(comma),$(addprefix $(RUN)/data/,$(1)))]
@@ -76,7 +77,10 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(BIN)/sfvgen rl task=reach algo=sac 'observe=[pose,goal]' steps=6000 evaluate=0 seed=1000 world=$(RUN)/outcomes/world out=$(RUN)/rl
 	$(call record,reach,270,reach_policy,8,fixed,$(RUN)/rl/policy.zip,short)
 	$(train) 'data=$(call list,$(SETS) $(NOISE) $(ENDS) reach_policy)' init=$(RUN)/outcomes/world out=$(RUN)/tempted steps=600 rate=0.0012 learn=outcomes
-	$(BIN)/sfvgen pack world=$(RUN)/tempted/world out=sfvgen_planner/pretrained/world
+	$(call record,push_cube,1500,push_cube_habits,9,fixed,{mixed:2$(comma)expert:1},short)
+	$(call record,reach,2000,reach_habits,9,fixed,{mixed:2$(comma)expert:1},short)
+	$(train) 'data=$(call list,$(HABITS))' init=$(RUN)/tempted/world out=$(RUN)/habits steps=6500 batch=20 rate=0.0015 learn=habits
+	$(BIN)/sfvgen pack world=$(RUN)/habits/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

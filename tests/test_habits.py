@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -177,7 +176,7 @@ def test_a_world_from_before_there_were_habits_is_read_and_says_that_it_has_none
     world = WorldModel.from_pretrained(tmp_path)
     assert not world.habits.known.any()
     for asked in (lambda: habits_of(world, "toy", look()), lambda: act(HabitAgent("toy", world))):
-        with pytest.raises(BadOption, match="habits of 'toy'.*learn=habits"):
+        with pytest.raises(BadOption, match=r"habits of 'toy'.*learn=habits"):
             asked()
     save_file({name: value for name, value in whole.items() if name != "habits.feel.weight"}, file)
     with pytest.raises(BadOption, match=r"habits\.feel\.weight"):
@@ -243,7 +242,7 @@ def test_a_planner_begins_with_them_and_words_do_not() -> None:
     assert agent.way.proposals is not None
     assert agent.parameters["habits"] == 1.0
     assert planner_agent("toy", 0, SPACE, tiny_world(), budget="tiny").way.proposals is None
-    with pytest.raises(BadOption, match="habits=0.5 with solver=beam"):
+    with pytest.raises(BadOption, match=r"habits=0\.5 with solver=beam"):
         planner_agent("toy", 0, SPACE, knowing(), solver="beam", habits=0.5)
     with pytest.raises(BadOption, match="habits of 'toy'"):
         act(planner_agent("toy", 0, SPACE, tiny_world(), budget="tiny", habits=0.5), 1)

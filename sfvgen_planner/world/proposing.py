@@ -36,15 +36,13 @@ def drawn(habits: Habits, chosen: Floats, strayed: Floats, low: Floats, high: Fl
     `chosen` [B, N - 1] from 0 to 1 and `strayed` [B, N - 1, A] standard normal are what is drawn. A doubt is mostly
     about where something is, so a candidate strays to one side all along.
     """
-    chance, actions, doubt = (_plain(part) for part in (habits.chance, habits.actions, habits.doubt))
-    size, rows = len(low), np.arange(len(chance))[:, None]
-    steps = np.cumsum(np.exp(chance), 1)
+    chance, actions, doubt = map(_plain, (habits.chance, habits.actions, habits.doubt))
+    rows, steps = np.arange(len(chance))[:, None], np.exp(chance).cumsum(1)
     ways = (chosen[..., None] * steps[:, None, -1:] >= steps[:, None]).sum(-1).clip(max=chance.shape[1] - 1)
     ways = np.concatenate([chance.argmax(1)[:, None], ways], 1)
-    astray = np.concatenate(
-        [np.zeros_like(strayed[:, :1]) if strayed.shape[1] else np.zeros((len(chance), 1, size)), strayed], 1
-    )
-    values = actions[rows, ways][..., :size] + doubt[rows, ways][..., :size] * astray[:, :, None]
+    astray = np.concatenate([np.zeros((len(chance), 1, len(low))), strayed], 1)
+    own = (..., slice(len(low)))
+    values = actions[own][rows, ways] + doubt[own][rows, ways] * astray[:, :, None]
     return np.asarray(low + (np.clip(values, -1, 1) + 1) / 2 * (high - low))
 
 
