@@ -79,7 +79,7 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(train) 'data=$(call list,$(SETS) $(NOISE) $(ENDS) reach_policy)' init=$(RUN)/outcomes/world out=$(RUN)/tempted steps=600 rate=0.0012 learn=outcomes
 	$(call record,push_cube,1500,push_cube_habits,9,fixed,{mixed:2$(comma)expert:1},short)
 	$(call record,reach,2000,reach_habits,9,fixed,{mixed:2$(comma)expert:1},short)
-	$(train) 'data=$(call list,$(HABITS))' init=$(RUN)/tempted/world out=$(RUN)/habits steps=6500 batch=20 rate=0.0015 learn=habits
+	$(train) 'data=$(call list,$(HABITS))' init=$(RUN)/tempted/world out=$(RUN)/habits steps=5000 batch=20 rate=0.0015 learn=habits
 	$(BIN)/sfvgen pack world=$(RUN)/habits/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test

@@ -123,8 +123,7 @@ def train_habits(
         counts = rng.multinomial(rows, [1 / len(able)] * len(able))
         lesson = Lesson.joined([one.sample(rng, int(n), layout) for one, n in zip(able, counts, strict=True) if n])
         told = [text if rng.random() > UNSAID else "" for text in lesson.texts]
-        longest = 1 if world.encoder.text is None else world.encoder.text.longest
-        words = said(world.encoder.text, told, torch.from_numpy(rng.random((rows, longest)) > UNHEARD))
+        words = said(world.encoder.text, told, UNHEARD, torch.Generator().manual_seed(int(rng.integers(2**63))))
         tremble = torch.from_numpy(TREMBLE * rng.standard_normal((rows, layout.pose_size - POSE_CAMERA))).float()
         device = accelerator.device
         moved = replace(

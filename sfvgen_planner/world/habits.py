@@ -80,13 +80,16 @@ class HabitHead(nn.Module):
         return loss
 
 
-def said(text: TextEncoder | None, sentences: list[str], kept: Tensor | None = None) -> Tensor:
-    """[R, X]: the words of sentences in any order, those that are `kept` (bool [R, L]) or all; nothing is no words.
+def said(
+    text: TextEncoder | None, sentences: list[str], unheard: float = 0.0, draw: torch.Generator | None = None
+) -> Tensor:
+    """[R, X]: the words of sentences in any order, but for a share that is `unheard`, drawn; nothing is no words.
 
     Read as a sentence, "the red cube" and "the blue cube" are one to an encoder that learned of directions.
     """
     if text is None:
         return torch.zeros(len(sentences), 1)
     words, there = text.words(sentences)
-    there = there if kept is None else there & kept.to(there.device)
+    if unheard:
+        there = there & (torch.rand(there.shape, generator=draw) >= unheard).to(there.device)
     return QUIET * (F.layer_norm(words, words.shape[-1:]) * there[..., None]).sum(1)

@@ -133,13 +133,14 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def words(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
-        """[S, L, X] of each token alone, as it stands in the dictionary, and bool [S, L]: is it part of a word."""
+        """[S, L, X] of each token alone, as the dictionary has it, and bool [S, L]: is there one. However long."""
         dictionary = self.model.get_input_embeddings().weight.detach()
-        ids, tokens = self.ids(sentences).to(dictionary.device), self.tokenizer
-        around = torch.tensor(
-            [one for one in (tokens.bos_token_id, tokens.eos_token_id, tokens.pad_token_id) if one is not None]
+        told = self.tokenizer(sentences, add_special_tokens=False)["input_ids"]
+        longest = max(map(len, told), default=0)
+        ids = torch.tensor(
+            [row + [-1] * (longest - len(row)) for row in told], dtype=torch.int64, device=dictionary.device
         )
-        return dictionary[ids], ~torch.isin(ids, around.to(ids.device))
+        return dictionary[ids.clamp(min=0)], ids >= 0
 
     def forward(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
         """Tokens [S, L, X] and pooled [S, X]. The padding is seen, as by every model trained on CLIP's tokens."""
