@@ -26,7 +26,8 @@ def habits_of(world: WorldModel, body: str, context: Context, texts: tuple[str, 
     felt = world.pose_head.senses(poses.to(latents), number)
     senses = torch.nn.functional.pad(felt, (0, layout.pose_size - poses.shape[-1]))
     words = said(world.encoder.text, [""] * rows if texts is None else list(texts))
-    return world.habits(latents, senses, torch.full((rows,), number, device=device), words.to(latents))
+    told: Habits = world.habits(latents, senses, torch.full((rows,), number, device=device), words.to(latents))
+    return told
 
 
 def drawn(habits: Habits, chosen: Floats, strayed: Floats, low: Floats, high: Floats) -> Floats:
