@@ -16,8 +16,7 @@ from sfvgen_planner.world.text import TextEncoder
 WAYS, AHEAD = 5, 16
 """How many ways to go on, and for how many steps."""
 SUREST, BLINDEST = 0.15, 1.0
-"""Least and largest doubt of an action, whose range is 2. Errors count by the square of doubts: the least keeps fingers
-that always close from teaching more than where a cube is."""
+"""Least and largest doubt of an action, whose range is 2. Who draws from it strays by the least at least."""
 QUIET = 0.25
 """Loudness of a word: a sentence has several."""
 
