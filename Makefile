@@ -44,6 +44,7 @@ PRECISION ?= bf16
 SETS := reach push_cube push_sweep cube_return cube_sweep lane_keep route_return
 NOISE := $(addsuffix _noise,$(SETS))
 ENDS := reach_wander reach_short
+HABITS := reach reach_short reach_habits push_cube push_cube_habits cube_return lane_keep route_return
 comma := ,
 empty :=
 list = [$(subst $(empty) $(empty),$(comma),$(addprefix $(RUN)/data/,$(1)))]
@@ -77,7 +78,10 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(call record,reach,270,reach_policy,8,fixed,$(RUN)/rl/policy.zip,short)
 	$(train) 'data=$(call list,$(SETS) $(NOISE) $(ENDS) reach_policy)' init=$(RUN)/outcomes/world out=$(RUN)/tempted steps=600 rate=0.0012 learn=outcomes
 	$(train) 'data=$(call list,lane_keep lane_keep_noise)' init=$(RUN)/tempted/world out=$(RUN)/ahead steps=5000 rate=0.0015 learn=ahead
-	$(BIN)/sfvgen pack world=$(RUN)/ahead/world out=sfvgen_planner/pretrained/world
+	$(call record,push_cube,1500,push_cube_habits,9,fixed,{mixed:2$(comma)expert:1},short)
+	$(call record,reach,2000,reach_habits,9,fixed,{mixed:2$(comma)expert:1},short)
+	$(train) 'data=$(call list,$(HABITS))' init=$(RUN)/ahead/world out=$(RUN)/habits steps=5000 batch=20 rate=0.0015 learn=habits
+	$(BIN)/sfvgen pack world=$(RUN)/habits/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

@@ -1,6 +1,6 @@
 """Ways to act while episodes are recorded: noise, a hand on its way to nowhere, phrases, and stretches of each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -119,6 +119,19 @@ class PhraseAgent:
         return self.obey()
 
 
+EXPERT = -1
+SHARE, LONGEST = 0.75, 3
+
+
+def turns(
+    rng: np.random.Generator, others: int, share: float = SHARE, longest: int = LONGEST
+) -> Iterator[tuple[int, int]]:
+    """Whose turn it is, EXPERT or the number of another, and for how many steps; again and again."""
+    while True:
+        who = EXPERT if rng.random() < share or not others else int(rng.integers(others))
+        yield who, FRAMES_PER_CHUNK * int(rng.integers(1, longest + 1))
+
+
 class MixedAgent:
     """The expert, broken by stretches of other behaviours: data that shows success, failure and recovery.
 
@@ -135,15 +148,15 @@ class MixedAgent:
         others: Sequence[Agent],
         *,
         seed: int = 0,
-        share: float = 0.75,
-        longest: int = 3,
+        share: float = SHARE,
+        longest: int = LONGEST,
     ) -> None:
         self.expert, self.others, self.share, self.longest = expert, tuple(others), share, longest
         self.seed(seed)
 
     def seed(self, seed: int) -> None:
         """Makes its choices start afresh, and those of everybody in it that has choices."""
-        self.rng = np.random.default_rng(seed)
+        self._turns = turns(np.random.default_rng(seed), len(self.others), self.share, self.longest)
         for place, agent in enumerate((self.expert, *self.others)):
             if hasattr(agent, "seed"):
                 # Not the same seed for all, or two noises would be one.
@@ -158,12 +171,7 @@ class MixedAgent:
     def act(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> Any:
         """The action of whoever has this stretch."""
         if self._left == 0:
-            self._present = self._choose()
-            self._left = FRAMES_PER_CHUNK * int(self.rng.integers(1, self.longest + 1))
+            who, self._left = next(self._turns)
+            self._present = self.expert if who == EXPERT else self.others[who]
         self._left -= 1
         return self._present.act(observation, shown(info, self._present))
-
-    def _choose(self) -> Agent:
-        if self.rng.random() < self.share or not self.others:
-            return self.expert
-        return self.others[int(self.rng.integers(len(self.others)))]

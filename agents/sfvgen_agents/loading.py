@@ -1,7 +1,7 @@
 """Finds an agent by what a user calls it.
 
 - a name: `random`, `expert`, `guess` (an expert without memory that guesses best, in the two memory tasks), `planner`
-  (iCEM in the world that comes with the package);
+  (iCEM in the world that comes with the package), `habits` (what a world's habits are, without a plan);
 - `module:Class`: your own, needing only `reset` and `act`; its constructor is given `task`, `seed`, `rng` and `space`
   (of actions) where it names them;
 - `policy.zip`: saved by Stable-Baselines3;
@@ -29,14 +29,15 @@ EXPERTS = {
     "route_return": "sfvgen_agents.drivers:RouteExpert",
 }
 MEMORY_TASKS = ("cube_return", "route_return")
-NAMES = ("random", "expert", "guess", "planner")
+NAMES = ("random", "expert", "guess", "planner", "habits")
 
 
 def load_agent(
     spec: object, task: str, seed: int, space: spaces.Space[Any] | None = None, world: str | None = None
 ) -> Agent:
     """An agent for a task; all that is random in it follows `seed`. `space`: the actions of the task's environment;
-    `world`: folder of the world that reads goals for policies that see them, the shipped one if not given."""
+    `world`: folder of the world whose habits they are, or that reads goals for policies that see them; the shipped one
+    if not given."""
     if not isinstance(spec, str):
         return _as_agent(spec, task, world)
     if spec.endswith(".zip"):
@@ -50,6 +51,8 @@ def load_agent(
         return _as_agent(_construct(_find("sfvgen_agents.behaviours:RandomAgent"), given), task, world)
     if spec == "planner":
         return _as_agent(_construct(_find("sfvgen_agents.planning:planner_agent"), given), task, world)
+    if spec == "habits":
+        return _as_agent(_construct(_find("sfvgen_agents.habits:HabitAgent"), {**given, "world": world}), task, world)
     if spec == "expert":
         return _as_agent(_construct(_find(_expert(task, tuple(EXPERTS))), given), task, world)
     if spec == "guess":

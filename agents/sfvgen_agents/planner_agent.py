@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sfvgen_agents.history import History
 from sfvgen_agents.minds import Mind, Rows
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.planning import BUDGETS, ICEM, Budget, Goal, Planner, Space
+from sfvgen_planner.planning import BUDGETS, ICEM, Budget, Goal, Planner, Proposals, Space
 from sfvgen_planner.planning.planner import Objective
 from sfvgen_planner.planning.solver import Solver
 from sfvgen_planner.planning.subgoals import Decomposer, Subgoal, places
@@ -38,6 +38,8 @@ class Way:
     """of phrases: which of them, by the instruction of the moment; None: any"""
     phrases: tuple[str, ...] = ()
     """the body's closed list, where the space is one of phrases"""
+    proposals: Proposals | None = None
+    """that each plan begins with"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.every <= self.space.frames:
@@ -126,6 +128,7 @@ class PlannerAgent:
             way.solver,
             way.budget,
             self.mind.imagine(way.budget.final_steps) if way.budget.finalists else None,
+            proposals=way.proposals,
         )
         before = self.plan if space == way.space else None
         done = self._done // space.frames_each

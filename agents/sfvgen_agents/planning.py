@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from sfvgen_agents.habits import Habitual
 from sfvgen_agents.minds import LearnedMind, Mind
 from sfvgen_agents.planner_agent import PlannerAgent, Way
 from sfvgen_agents.wishes import objective_of
@@ -20,6 +21,7 @@ from sfvgen_planner.planning import (
     BeamSearch,
     CategoricalCEM,
     PredictiveSampling,
+    Proposals,
     RandomShooting,
     Space,
     budget_of,
@@ -61,10 +63,13 @@ def way_of(
     every: int = 4,
     objective: str = "reward",
     clip: str | None = None,
+    habits: float = 0.0,
+    propose: Habitual | None = None,
 ) -> Way:
     """A way of planning in a body's actions, or (categorical, beam) in its phrases.
 
-    `seconds` and `steps` (of denoising, in a round) take the place of what the budget says.
+    `seconds` and `steps` (of denoising, in a round) take the place of what the budget says. `habits` is the share of a
+    plan's first candidates that `propose` makes; where it is 0, nobody is asked.
     """
     wanted, chosen, spent = objective_of(objective, mind, clip), solver_of(solver), budget_of(budget)
     spent = spent if seconds is None else replace(spent, seconds=seconds)
@@ -72,6 +77,10 @@ def way_of(
     if isinstance(action_space, spaces.Discrete):
         space = Space.discrete(int(action_space.n), horizon, int(action_space.start))
         return Way(wanted, space, chosen, spent, every)
+    if habits and (propose is None or solver in OVER_WORDS):
+        raise BadOption(
+            f"habits={habits} with solver={solver}", "a world's habits, and a search in vectors", "Use icem."
+        )
     if solver in OVER_WORDS:
         chunks = -(-horizon // FRAMES_PER_CHUNK)
         space = Space.phrases(len(phrases), chunks)
@@ -79,7 +88,8 @@ def way_of(
     if not isinstance(action_space, spaces.Box):
         raise BadOption(f"actions {action_space}", "a Box or Discrete space", "Wrap the environment.")
     low, high = np.asarray(action_space.low, float), np.asarray(action_space.high, float)
-    return Way(wanted, Space.box(low.tolist(), high.tolist(), horizon), chosen, spent, every)
+    proposals = Proposals(propose, habits) if habits and propose is not None else None
+    return Way(wanted, Space.box(low.tolist(), high.tolist(), horizon), chosen, spent, every, proposals=proposals)
 
 
 def planner_agent(
@@ -106,7 +116,7 @@ def planner_agent(
     config = None if memory is None else PRESETS[memory]
     held = None if bank is None else Bank(bank, model)
     mind = LearnedMind(model, task, memory=config, rows=rows, bank=held, nearest=nearest)
-    way = way_of(mind, space, tuple(body.phrases), **choices)
+    way = way_of(mind, space, tuple(body.phrases), propose=Habitual(model, task), **choices)
     # A world that is given as it is has no name; who asks knows its weights.
     told: dict[str, Any] = (
         {} if isinstance(world, WorldModel) else {"world": "shipped" if world is None else str(world)}

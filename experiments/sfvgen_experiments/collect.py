@@ -131,7 +131,7 @@ class Recorder:
 
 def record_one(config: Collect, env: gym.Env[Any, Any], task: Task[Any, Any], number: int) -> Episode:
     """Episode `number`: its scene, behaviour and noise hang on `config.seed` and the number alone."""
-    scene_seed, agent_seed, choice = np.random.SeedSequence([config.seed, number]).generate_state(3).tolist()
+    scene_seed, agent_seed, choice = seeds_of(config.seed, number)
     names, weights = zip(*config.shares.items(), strict=True)
     drawn = np.random.default_rng(choice).choice(len(names), p=np.array(weights) / sum(weights))
     behaviour = str(names[int(drawn)])
@@ -150,6 +150,12 @@ def record_one(config: Collect, env: gym.Env[Any, Any], task: Task[Any, Any], nu
     # Known only now; the card is this episode's own dictionary.
     episode.card.update(scene=asdict(task.scene), waypoint_distance=task.waypoint_distance())
     return episode
+
+
+def seeds_of(seed: int, number: int) -> tuple[int, int, int]:
+    """Of an episode's scene, of who acts in it, and of the choice who that is."""
+    scene, agent, choice = np.random.SeedSequence([seed, number]).generate_state(3).tolist()
+    return scene, agent, choice
 
 
 def make_agent(behaviour: str, name: str, task: Task[Any, Any], seed: int) -> Agent:

@@ -41,6 +41,7 @@ class PlanConfig:
     budget: str = "small"
     seconds: float | None = None
     steps: int | None = None
+    habits: float = 0.0
     horizon: int = 16
     every: int = 4
     objective: str = "reward"
@@ -124,6 +125,7 @@ def play_one(config: PlanConfig, spec: EpisodeSpec) -> Played:
         budget=config.budget,
         seconds=config.seconds,
         steps=config.steps,
+        habits=config.habits,
     )
     env = spec.make(size=config.size)
     try:

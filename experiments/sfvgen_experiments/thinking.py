@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfvgen_agents.agent import Agent
+from sfvgen_agents.habits import Habitual
 from sfvgen_agents.loading import identify, load_agent
 from sfvgen_agents.planner_agent import PlannerAgent
 from sfvgen_agents.planning import SOLVERS, planner_agent, way_of
@@ -82,6 +83,8 @@ class Thinking:
     """the most a plan may take"""
     steps: int | None = None
     """of denoising, in a round"""
+    habits: float = 0.0
+    """share of a plan's first candidates that are the learned world's habits, wherever it is planned"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Arm:
     def agent(self, env: gym.Env[Any, Any], task: str, seed: int, thinking: Thinking) -> Agent:
         """Who plays `task` in this environment."""
         if self.where is None:
-            return load_agent(self.name, task, seed, env.action_space)
+            return load_agent(self.name, task, seed, env.action_space, thinking.world)
         choices: dict[str, Any] = {
             "solver": self.solver,
             "budget": self.budget,
@@ -124,11 +127,13 @@ class Arm:
             "every": thinking.every,
             "objective": self.objective,
             "clip": thinking.clip,
+            "habits": thinking.habits,
         }
         if self.where == ORACLE:
             mind = OracleMind(env)
             phrases = tuple(env.unwrapped.phrases)  # type: ignore[attr-defined]
-            way = way_of(mind, env.action_space, phrases, **choices)
+            propose = Habitual(loaded(thinking.world), task) if thinking.habits else None
+            way = way_of(mind, env.action_space, phrases, propose=propose, **choices)
             return PlannerAgent(mind, way, seed=seed, parameters={"world": ORACLE, **choices})
         model = loaded(thinking.world)
         return planner_agent(task, seed, env.action_space, model, memory=thinking.memory, bank=thinking.bank, **choices)
@@ -136,7 +141,8 @@ class Arm:
     def card(self, agent: Agent, thinking: Thinking) -> dict[str, Any]:
         """Who that is, in JSON values; it changes when the agent or its world does."""
         card = {**identify(self.name, agent), "code": code()}
-        return {**card, "world": weights_of(thinking.world)} if self.where == LEARNED else card
+        learned = self.where == LEARNED or (self.where == ORACLE and thinking.habits > 0)
+        return {**card, "world": weights_of(thinking.world)} if learned else card
 
 
 @cache

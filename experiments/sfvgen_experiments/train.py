@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import gymnasium as gym
 import torch
@@ -12,11 +12,13 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from sfvgen_envs.task import Task
+from sfvgen_experiments.experts import of_experts
 from sfvgen_experiments.samples import Samples
 from sfvgen_planner.data import Dataset
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.bodies import body_of, camera_of, layout_of
 from sfvgen_planner.learning.codec import train_codec
+from sfvgen_planner.learning.habits import train_habits
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import RunConfig, Step
 from sfvgen_planner.learning.slow import train_world
@@ -32,6 +34,9 @@ from sfvgen_planner.world.text import TextConfig
 from sfvgen_planner.world.unet3d import UNet3DConfig
 
 LOG_EVERY = 20
+Part = Literal["all", "denoiser", "heads", "outcomes", "poses", "habits"]
+HABITS = 8
+"""Steps of experts for each window that others look at."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Train:
     episodes: int | None = None
     codec: str = "outputs/codec"
     init: str | None = None
-    learn: Learn = "all"
+    learn: Part = "all"
     out: str = "outputs/world"
     latents: str | None = None
     kind: Literal["causal", "unet3d"] = "causal"
@@ -99,6 +104,9 @@ def main(config: Train) -> None:
     folder, datasets = Path(config.out), _sets(config.data)
     torch.manual_seed(config.seed)
     world = start(config, datasets)
+    if config.learn == "habits":
+        learn_habits(config, world, datasets)
+        return
     latents = [
         LatentSet(one, world.codec, Path(config.latents or folder / "latents"), config.episodes)
         for one in tqdm(datasets, desc="latents", unit="set")
@@ -130,9 +138,20 @@ def main(config: Train) -> None:
         )
 
 
+def learn_habits(config: Train, world: WorldModel, datasets: Sequence[Dataset]) -> None:
+    """Trains the habits, on steps that experts took."""
+    folder = Path(config.out)
+    place = Path(config.latents or folder / "latents")
+    lived = [of_experts(one, world.codec, place, config.episodes) for one in tqdm(datasets, desc="latents", unit="set")]
+    every = config.checkpoint_seconds
+    run = RunConfig(config.steps, config.rate, decay=0.02, average=0.99, seed=config.seed, checkpoint_seconds=every)
+    with listening(folder, config.steps, HABITS * config.batch, ("habits",)) as bar:
+        train_habits(world, lived, folder, run, HABITS * config.batch, listen=bar.hear)
+
+
 def looked_at(config: Train) -> SlowConfig:
     """Parts that learn alone look at more in a step, and at nothing that they do not need."""
-    batch, learn = config.batch, config.learn
+    batch, learn = config.batch, cast(Learn, config.learn)
     if learn == "heads":
         return SlowConfig(batch, learn=learn, ways=1, lived=8 * batch, stances=32 * batch)
     if learn == "outcomes":

@@ -101,6 +101,12 @@ def read_instruction(path: Path, frame: int) -> str:
         return str(texts[min(frame, len(texts) - 1)].decode())
 
 
+def read_instructions(path: Path) -> tuple[str, ...]:
+    """What the agent was told at each step."""
+    with _reading(path) as file:
+        return _unpacked(file[_TEXTS["instructions"]][()])
+
+
 def read_frames(path: Path, start: int, out: Any) -> None:
     """Fill `out` (uint8 [T, h, w, 3]) with the frames from `start` on."""
     with _reading(path) as file:

@@ -1,6 +1,7 @@
 """Planning: candidate actions rolled out in a world that is only a function, scored, improved."""
 
 from sfvgen_planner.planning.beam import BeamSearch
+from sfvgen_planner.planning.beginning import Proposals
 from sfvgen_planner.planning.budget import BUDGETS, Budget, budget_of
 from sfvgen_planner.planning.categorical import CategoricalCEM
 from sfvgen_planner.planning.cem import CEM, ICEM
@@ -21,6 +22,7 @@ __all__ = [
     "Goal",
     "Planner",
     "PredictiveSampling",
+    "Proposals",
     "RandomShooting",
     "Space",
     "budget_of",

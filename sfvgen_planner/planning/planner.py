@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfvgen_planner.errors import BadOption
+from sfvgen_planner.planning.beginning import Proposals
 from sfvgen_planner.planning.budget import BUDGETS, Budget
 from sfvgen_planner.planning.cem import ICEM
 from sfvgen_planner.planning.goal import Goal
@@ -47,6 +48,8 @@ class Planner:
     """imagines the finalists of the budget, more slowly and better; None: they are not looked at again"""
     limit: int | None = None
     """the most frames this world foresees, where there is a limit"""
+    proposals: Proposals | None = None
+    """of candidates in vectors that each plan begins with, beside the solver's own"""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.space.frames > self.limit:
@@ -76,6 +79,7 @@ class Planner:
         seeds = np.arange(rows) if seeds is None else np.asarray(seeds, np.int64)
         if len(seeds) != rows or (seeds < 0).any():
             raise BadOption(f"seeds {seeds.tolist()}", f"{rows} numbers from 0 up, one an episode", "Count them.")
+        told = self.proposals
         warm = before.warm if before is not None else None
         state = self._begin(warm, rows, done, fresh)
         plans = warm.plans + 1 if warm is not None else 0
@@ -89,6 +93,9 @@ class Planner:
             seeds,
             state=state,
             plan=plans,
+            first=lambda values: (
+                values if told is None else told.among(self.space, values, context, wanted, seeds, plans)
+            ),
             fine=self.fine,
             split=Split(warm.at_once if warm is not None and warm.at_once else self.budget.at_once),
             clock=clock,

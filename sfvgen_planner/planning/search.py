@@ -150,14 +150,15 @@ def search(
     *,
     state: Any = None,
     plan: int = 0,
+    first: Callable[[Values], Values] = lambda values: values,
     fine: Imagine | None = None,
     split: Split | None = None,
     clock: Clock,
 ) -> tuple[Judged, Any, Trace]:
     """The best candidate of each row (N = 1), the solver's state, and how it went.
 
-    `state` is where to begin, or None; `fine` imagines the finalists; a row whose candidates were all dropped is an
-    error.
+    `state` is where to begin, or None; `first` changes the first round's candidates; `fine` imagines the finalists; a
+    row whose candidates were all dropped is an error.
     """
     began = clock()
     asked = Inquiry(space, score, context, split or Split(budget.at_once), clock, began + budget.seconds)
@@ -170,6 +171,7 @@ def search(
         if pool is not None and before + lasted > asked.deadline:
             break
         values = solver.propose(space, state, budget.candidates, Noise(seeds, plan, number))
+        values = values if number else first(values)
         found = asked.judged(imagine, values, budget.survivors)
         values, scores = found.learned(values)
         asked.scores.append(scores)

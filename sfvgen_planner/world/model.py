@@ -22,6 +22,7 @@ from sfvgen_planner.world.diffusion import PROCESSES, Process
 from sfvgen_planner.world.dreamt import Dreamt
 from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.habits import HabitHead
 from sfvgen_planner.world.inverse import InverseDynamics
 from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.lowrank import LowRank
@@ -74,6 +75,7 @@ class WorldModel(nn.Module):
         self.outcome = OutcomeHead(self.shape, senses, moved, features, encoder.width, bodies)
         self.posture = PostureHead(self.shape, senses, bodies)
         self.inverse = InverseDynamics(sizes.channels, sizes.height, sizes.width, layout.action_size, bodies)
+        self.habits = HabitHead(self.shape, senses, layout.action_size, encoder.text_width or 1, bodies)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -242,8 +244,12 @@ class WorldModel(nn.Module):
                 continue
             if state[name].shape == value.shape:
                 state[name].copy_(value)
-            elif name.endswith(("body.weight", "outcome.scale", "ahead.learned")):
+            elif name.endswith(("body.weight", "outcome.scale", "ahead.learned", "habits.known")):
                 state[name][: len(value)] = value
+        if any(
+            state[name].shape != mine[name].shape for name in mine if name.startswith(("habits.feel", "habits.tell"))
+        ):
+            world.habits.known.zero_()
         return world
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -277,6 +283,10 @@ class WorldModel(nn.Module):
         except (OSError, SafetensorError) as error:
             raise BadOption(f"{folder / 'model.safetensors'} ({error})", "this world's weights", hint) from error
         wanted = world._own()
+        if not any(
+            name.startswith("habits.") for name in state
+        ):  # of a world from before there were habits: it has none
+            wanted = {name: value for name, value in wanted.items() if not name.startswith("habits.")}
         wrong = sorted({*wanted} ^ {*state}) or [name for name in wanted if wanted[name].shape != state[name].shape]
         if wrong:
             raise BadOption(f"{folder / 'model.safetensors'} with wrong {wrong[:3]}", "this world's weights", hint)

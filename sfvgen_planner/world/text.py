@@ -131,6 +131,17 @@ class TextEncoder(nn.Module):
         pad = int(self.tokenizer.eos_token_id if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id)
         return torch.tensor([row + [pad] * (length - len(row)) for row in told])
 
+    @torch.no_grad()
+    def words(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
+        """[S, L, X] of each token alone, as the dictionary has it, and bool [S, L]: is there one. However long."""
+        dictionary = self.model.get_input_embeddings().weight.detach()
+        told = self.tokenizer(sentences, add_special_tokens=False)["input_ids"]
+        longest = max(map(len, told), default=0)
+        ids = torch.tensor(
+            [row + [-1] * (longest - len(row)) for row in told], dtype=torch.int64, device=dictionary.device
+        )
+        return dictionary[ids.clamp(min=0)], ids >= 0
+
     def forward(self, sentences: list[str]) -> tuple[Tensor, Tensor]:
         """Tokens [S, L, X] and pooled [S, X]. The padding is seen, as by every model trained on CLIP's tokens."""
         ids = self.ids(sentences).to(next(self.model.parameters()).device)

@@ -110,6 +110,7 @@ def main(
     budget: str = "small",
     seconds: float | None = None,
     steps: int | None = None,
+    habits: float = 0.0,
     horizon: int = 16,
     every: int = 4,
     objective: str = "reward",
@@ -126,7 +127,7 @@ def main(
         raise BadOption(
             f"{least} to {most} episodes of {list(agents)}", "two or more, each agent once", "Means want episodes."
         )
-    thinking = Thinking(world, memory, bank, horizon, every, objective, clip, solver, budget, seconds, steps)
+    thinking = Thinking(world, memory, bank, horizon, every, objective, clip, solver, budget, seconds, steps, habits)
     contest = Contest(thinking, length, size, seed)
     arms = [Arm.parse(name, thinking) for name in agents]
     wanted = [Bar.parse(text, agents) for text in bars]
