@@ -19,7 +19,7 @@ from sfvgen_experiments.collect import seeds_of
 from sfvgen_experiments.experts import able, of_experts
 from sfvgen_planner.data import Dataset
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.learning.habits import Lived, train_habits
+from sfvgen_planner.learning.habits import Practised, train_habits
 from sfvgen_planner.learning.run import RunConfig
 from sfvgen_planner.planning import Goal
 from sfvgen_planner.planning.noise import Noise
@@ -37,7 +37,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def lived(toys: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Lived:
+def lived(toys: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Practised:
     return of_experts(toys, tiny_world().codec, tmp_path_factory.mktemp("latents"), None)
 
 
@@ -113,10 +113,10 @@ def test_colours_are_heard_in_whatever_order_and_silence_is_nothing() -> None:
     assert said(None, ["go left"]).shape == (1, 1)
 
 
-def test_what_is_learned_is_what_followed_until_somebody_else_took_over(lived: Lived, toys: Dataset) -> None:
+def test_what_is_learned_is_what_followed_until_somebody_else_took_over(lived: Practised, toys: Dataset) -> None:
     mask = np.zeros(30, bool)
     mask[3:9] = mask[26:] = True
-    one = Lived(lived.latents, lived.told, [mask] * len(lived.able))
+    one = Practised(lived.latents, lived.told, [mask] * len(lived.able))
     world, rng = tiny_world(), np.random.default_rng(0)
     lesson = one.sample(rng, 200, world.encoder.layout)
     steps = one.places[np.random.default_rng(0).integers(len(one.places), size=200)]
@@ -131,7 +131,7 @@ def test_what_is_learned_is_what_followed_until_somebody_else_took_over(lived: L
         assert lesson.texts[row] == "go"
 
 
-def test_only_habits_learn_and_they_learn(lived: Lived, tmp_path: Path) -> None:
+def test_only_habits_learn_and_they_learn(lived: Practised, tmp_path: Path) -> None:
     world = tiny_world()
     before = {name: value.clone() for name, value in world.state_dict().items()}
     losses: list[float] = []
@@ -147,7 +147,7 @@ def test_only_habits_learn_and_they_learn(lived: Lived, tmp_path: Path) -> None:
     torch.testing.assert_close(told.actions, read.actions)
 
 
-def test_a_killed_run_goes_on_to_the_same_habits(lived: Lived, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_habits(lived: Practised, tmp_path: Path) -> None:
     def train(folder: Path, stop: int | None) -> list[float]:
         losses: list[float] = []
 
@@ -166,8 +166,8 @@ def test_a_killed_run_goes_on_to_the_same_habits(lived: Lived, tmp_path: Path) -
     assert train(tmp_path / "killed", None) == whole[3:]
 
 
-def test_where_nobody_knows_how_nothing_is_learned(lived: Lived, tmp_path: Path) -> None:
-    nobody = Lived(lived.latents, lived.told, [np.zeros_like(one) for one in lived.able])
+def test_where_nobody_knows_how_nothing_is_learned(lived: Practised, tmp_path: Path) -> None:
+    nobody = Practised(lived.latents, lived.told, [np.zeros_like(one) for one in lived.able])
     with pytest.raises(BadOption, match="nobody knows how"):
         train_habits(tiny_world(), [nobody], tmp_path, RunConfig(1), 4)
 

@@ -12,7 +12,7 @@ from sfvgen_agents.behaviours import EXPERT, turns
 from sfvgen_experiments.collect import BEHAVIOURS, seeds_of
 from sfvgen_planner.data import Dataset
 from sfvgen_planner.data.episode_file import read_instructions
-from sfvgen_planner.learning.habits import Lived
+from sfvgen_planner.learning.habits import Practised
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.world.codec import KLCodec
 
@@ -34,11 +34,11 @@ def able(card: Mapping[str, Any], steps: int) -> NDArray[np.bool_]:
     return np.fromiter(islice(who, steps), bool, steps)
 
 
-def of_experts(dataset: Dataset, codec: KLCodec, folder: Path, most: int | None) -> Lived:
+def of_experts(dataset: Dataset, codec: KLCodec, folder: Path, most: int | None) -> Practised:
     """Of the first `most` episodes of a data set, those in which somebody knew how; encoded in `folder`."""
     entries = dataset.entries[:most]
     knew = [able(entry.card, entry.steps) for entry in entries]
     chosen = [number for number, one in enumerate(knew) if one.any()]
     latents = LatentSet(dataset, codec, folder, only=chosen)
     told = [read_instructions(dataset.path(number)) for number in chosen]
-    return Lived(latents, told, [knew[number] for number in chosen])
+    return Practised(latents, told, [knew[number] for number in chosen])

@@ -26,7 +26,7 @@ TREMBLE = 0.05
 
 
 @dataclass(frozen=True)
-class Lived:
+class Practised:
     """Episodes of one data set, of those in which somebody knew how."""
 
     latents: LatentSet
@@ -101,7 +101,7 @@ class HabitLoss(nn.Module):
 
 def train_habits(
     world: WorldModel,
-    sets: Sequence[Lived],
+    sets: Sequence[Practised],
     folder: Path,
     run: RunConfig,
     rows: int,
@@ -142,7 +142,7 @@ def train_habits(
     return averaged(running, world)
 
 
-def begin(world: WorldModel, sets: Sequence[Lived]) -> None:
+def begin(world: WorldModel, sets: Sequence[Practised]) -> None:
     """Only habits learn. Where there are none yet they begin with the eyes of who reads outcomes, which know where
     things are: learned from what people do alone, that takes far longer."""
     if not world.habits.known.any():
