@@ -44,6 +44,10 @@ class Mind(Protocol):
     def picture(self, plan: Plan) -> NDArray[np.uint8]:
         """uint8 [B, T, h, w, 3]: what a plan made just now expects to see."""
 
+    def kept_places(self) -> NDArray[np.float64] | None:
+        """[K, 3] metres from where its first episode began: where the frames that are kept of it were seen, oldest
+        first; None where none are."""
+
 
 class LearnedMind:
     """A learned world; with a memory config it also remembers what it sees, and with a bank an episode begins with what
@@ -121,6 +125,14 @@ class LearnedMind:
     def picture(self, plan: Plan) -> NDArray[np.uint8]:
         """Decoded only here: candidates are judged in latents."""
         return np.asarray(self.decoded(latents_of(plan.rollout))[:, 0].cpu())
+
+    def kept_places(self) -> NDArray[np.float64] | None:
+        """Of the first row's album."""
+        album = None if self.memory is None else self.memory.album
+        if album is None:
+            return None
+        cameras = album.frames(0)[1]
+        return np.asarray(cameras[:, :3].double().cpu()) * self.layout[self.body].length
 
     def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """[B, N, T, C, h, w] -> uint8 [B, N, T, h, w, 3]."""

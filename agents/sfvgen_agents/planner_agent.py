@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sfvgen_agents.history import History
 from sfvgen_agents.minds import Mind, Rows
+from sfvgen_agents.retracing import BACK, Trail
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.planning import BUDGETS, ICEM, Budget, Goal, Planner, Proposals, Space
 from sfvgen_planner.planning.planner import Objective
@@ -60,6 +61,8 @@ class PlannerAgent:
         self.parameters = dict(parameters or {})
         self.seconds: list[float] = []
         """of each plan so far"""
+        self._led: NDArray[Any] | None = None
+        """what was done last"""
         self.seed(seed)
         self._forget()
 
@@ -76,7 +79,13 @@ class PlannerAgent:
         pixels, poses = (np.asarray(observation[key])[None] for key in ("pixels", "pose"))
         image, text = info.get("goal"), info.get("instruction")
         goal = Goal(None if image is None else np.asarray(image)[None], None if text is None else (str(text),))
-        return self._acts(pixels, poses, np.array([self.plan is None]), goal)[0]
+        return self._acts(pixels, poses, self._unseen(1), goal)[0]
+
+    def watch(self, observation: Mapping[str, Any], action: NDArray[Any]) -> None:
+        """Sees and remembers what somebody else, who does this action [A] now, lives through."""
+        pixels, poses = (np.asarray(observation[key])[None] for key in ("pixels", "pose"))
+        self._look(pixels, poses, self._unseen(1))
+        self._led = np.asarray(action)[None]
 
     def predict(
         self,
@@ -95,7 +104,7 @@ class PlannerAgent:
         rows = len(told["pose"])
         if rows != self.rows:
             raise BadOption(f"{rows} environments", f"{self.rows}, as this agent", "Build it with rows=...")
-        new = np.full(rows, self.plan is None) if episode_start is None else np.asarray(episode_start, bool)
+        new = self._unseen(rows) if episode_start is None else np.asarray(episode_start, bool)
         actions = self._acts(_channels_last(told["pixels"]), told["pose"], new, Goal(told.get("goal")))
         return (actions[0] if alone else actions), state
 
@@ -103,20 +112,43 @@ class PlannerAgent:
         self.history = History(self.mind.past)
         self.plan: Plan | None = None
         self._queue: NDArray[Any] = np.zeros((self.rows, 0))
+        self._led = None
+        self._trail: Trail | None = None
         self._done, self._text, self._stage = 0, "", 0
+
+    def _unseen(self, rows: int) -> Rows:
+        """Has nothing been seen yet?"""
+        return np.full(rows, self.history.count.size == 0)
 
     def _acts(self, pixels: NDArray[np.uint8], poses: Floats, new: Rows, goal: Goal) -> NDArray[Any]:
         """[B, A]: looks at the next frame, remembers if a chunk is complete, plans if nothing is left to be done."""
-        led = self._queue[:, self._done - 1] if self._done else None
-        self.history.add(pixels, poses.astype(np.float32), led, new)
+        self._look(pixels, poses, new)
+        if new.any() or self._done >= self._queue.shape[1]:
+            self._replan(self._with_way_back(goal, poses), new)
+        self._done += 1
+        self._led = self._queue[:, self._done - 1]
+        return self._led
+
+    def _look(self, pixels: NDArray[np.uint8], poses: Floats, new: Rows) -> None:
+        """At the next frame; remembers if a chunk is complete."""
+        self.history.add(pixels, poses.astype(np.float32), self._led, new)
         if new.any():
             self.mind.begin(new, self.history.context)
         if self.history.ripe.any():
             self.mind.saw(self.history.window, self.history.ripe)
-        if new.any() or self._done >= self._queue.shape[1]:
-            self._replan(goal, new)
-        self._done += 1
-        return self._queue[:, self._done - 1]
+
+    def _with_way_back(self, goal: Goal, poses: Floats) -> Goal:
+        """Where words want what only a memory knows, the places to be passed next are the goal's."""
+        if self.rows > 1 or goal.text is None or BACK not in goal.text[0]:
+            return goal
+        here = np.asarray(poses[0, :3], np.float64)
+        if self._trail is None:
+            kept = self.mind.kept_places()
+            self._trail = None if kept is None else Trail.back(kept, here)
+        if self._trail is None:
+            return goal
+        self._trail = self._trail.gone(here)
+        return replace(goal, pose=self._trail.ahead()[None])
 
     def _replan(self, goal: Goal, new: Rows) -> None:
         began, way = perf_counter(), self.way

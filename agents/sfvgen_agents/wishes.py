@@ -4,14 +4,19 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from sfvgen_agents.minds import Mind
+from sfvgen_agents.retracing import FACING, astray
 from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.metrics.judge_file import load_judge
+from sfvgen_planner.planning import Goal
 from sfvgen_planner.planning.objectives import (
+    Custom,
     Effort,
     GoalImage,
+    GoalPose,
     GoalPosture,
     GoalText,
     Reward,
@@ -35,6 +40,7 @@ def objective_of(text: str, mind: Mind, clip: str | None = None) -> Term:
         "uncertainty": Uncertainty,
         "goal": lambda: GoalImage(_from(mind, "goal_latents")),
         "posture": lambda: GoalPosture(_from(mind, "apart")),
+        "retrace": lambda: Custom(_retraced),
         "place": lambda: _as_judged(mind),
         "text": lambda: GoalText(_alike(mind, clip)),
     }
@@ -50,6 +56,14 @@ def objective_of(text: str, mind: Mind, clip: str | None = None) -> Term:
     for term in weighted[1:]:
         total = total + term
     return total
+
+
+def _retraced(rollout: Rollout, goal: Goal) -> Any:
+    """[B, N]: minus the metres to the places that lead back, and what it is worth to face them, where one is to go back
+    and knows them."""
+    if goal.pose is None:
+        return np.zeros(rollout.poses.shape[:2])
+    return GoalPose()(rollout, goal) - FACING * astray(np.asarray(goal.pose), np.asarray(rollout.poses)[:, :, -1])
 
 
 def _as_judged(mind: Mind) -> Term:

@@ -16,6 +16,7 @@ from sfvgen_agents.habits import Habitual
 from sfvgen_agents.loading import identify, load_agent
 from sfvgen_agents.planner_agent import PlannerAgent
 from sfvgen_agents.planning import SOLVERS, planner_agent, way_of
+from sfvgen_agents.relay import Relay
 from sfvgen_envs.oracle import oracle_imagine
 from sfvgen_planner.errors import BadOption, UnknownName, closest
 from sfvgen_planner.planning import BUDGETS
@@ -23,6 +24,8 @@ from sfvgen_planner.types import FRAMES_PER_CHUNK, Context, Imagine, Plan, Windo
 from sfvgen_planner.world.model import SHIPPED, WorldModel
 
 ORACLE, LEARNED = "oracle", "planner"
+LED = "expert+"
+"""Before a planner's name: the expert acts until the task says to go back, and the planner looks on."""
 
 
 class OracleMind:
@@ -56,6 +59,9 @@ class OracleMind:
                 break
         task.set_state(state)
         return actions[None]
+
+    def kept_places(self) -> None:
+        """It keeps nothing."""
 
     def picture(self, plan: Plan) -> NDArray[np.uint8]:
         """Drawn anew, because candidates are not."""
@@ -98,11 +104,13 @@ class Arm:
     solver: str = ""
     budget: str = ""
     objective: str = ""
+    led: bool = False
+    """by the expert, until the task says to go back"""
 
     @classmethod
     def parse(cls, name: str, thinking: Thinking) -> "Arm":
         """From what a user writes."""
-        where, *rest = name.split("/")
+        where, *rest = name.removeprefix(LED).split("/")
         if where not in (ORACLE, LEARNED):
             return cls(name, None)
         usual = (thinking.solver, thinking.budget, thinking.objective)
@@ -112,12 +120,16 @@ class Arm:
                 raise UnknownName(f"{kind} {given!r} in {name!r}", f"one of {list(known)}", closest(given, list(known)))
         if len(rest) > 3:
             raise BadOption(f"agent {name!r}", f"{where}/solver/budget/objective", "Leave the rest out.")
-        return cls(name, where, solver, budget, objective)
+        return cls(name, where, solver, budget, objective, name.startswith(LED))
 
     def agent(self, env: gym.Env[Any, Any], task: str, seed: int, thinking: Thinking) -> Agent:
         """Who plays `task` in this environment."""
         if self.where is None:
             return load_agent(self.name, task, seed, env.action_space, thinking.world)
+        planner = self._planner(env, task, seed, thinking)
+        return Relay(load_agent("expert", task, seed, env.action_space), planner) if self.led else planner
+
+    def _planner(self, env: gym.Env[Any, Any], task: str, seed: int, thinking: Thinking) -> PlannerAgent:
         choices: dict[str, Any] = {
             "solver": self.solver,
             "budget": self.budget,
