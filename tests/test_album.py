@@ -13,7 +13,7 @@ from memory_fakes import SMALL, rows_of, seen, world_of
 from torch import Tensor
 
 from sfvgen_planner.errors import BadMemory
-from sfvgen_planner.memory import Bank, Memory, load, merge, merged, remember, save, start
+from sfvgen_planner.memory import Bank, Memory, MemoryConfig, load, merge, merged, remember, save, start
 from sfvgen_planner.memory.keeping import SAME, with_frame
 from sfvgen_planner.memory.rows import put, take
 from sfvgen_planner.world.album import BETTER, Album, Shown
@@ -43,9 +43,9 @@ def album(*cameras: Tensor, size: int = 4, seed: int = 0) -> Album:
     return Album.of(pictures, torch.stack(cameras), size)
 
 
-def filled(world: WorldModel, rows: int = 2, config: object = BOTH, seed: int = 0) -> Memory:
+def filled(world: WorldModel, rows: int = 2, config: MemoryConfig = BOTH, seed: int = 0) -> Memory:
     """Memories whose episodes looked about."""
-    memory = start(world, config, rows, seeds=torch.arange(rows))  # type: ignore[arg-type]
+    memory = start(world, config, rows, seeds=torch.arange(rows))
     for number in range(2):
         memory = remember(world, memory, seen(world, rows, frames=10, seed=seed + number))
     return memory
@@ -277,11 +277,13 @@ def test_rows_are_taken_put_stacked_and_reset_with_their_frames() -> None:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_files_hold_the_frames(tmp_path: Path, half: bool) -> None:
+@pytest.mark.parametrize("config", [BOTH, FRAMES], ids=["both", "frames"])
+def test_files_hold_the_frames(tmp_path: Path, config: MemoryConfig, half: bool) -> None:
+    """Frames alone could not be read back once: no factors had been written beside them."""
     world = world_of(process="clean")
-    memory = filled(world, rows=1)
+    memory = filled(world, rows=1, config=config)
     save(memory, tmp_path, half=half)
-    back = load(world, tmp_path, BOTH)
+    back = load(world, tmp_path, config)
     assert back.album is not None
     assert memory.album is not None
     tolerance = 1e-2 if half else 0.0
@@ -289,12 +291,13 @@ def test_files_hold_the_frames(tmp_path: Path, half: bool) -> None:
     assert torch.equal(back.album.cameras, memory.album.cameras)
     (tmp_path / "album.safetensors").unlink()
     with pytest.raises(BadMemory, match="frames"):
-        load(world, tmp_path, BOTH)
+        load(world, tmp_path, config)
 
 
-def test_a_bank_keeps_recalls_and_guards_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [BOTH, FRAMES], ids=["both", "frames"])
+def test_a_bank_keeps_recalls_and_guards_them(tmp_path: Path, config: MemoryConfig) -> None:
     world = world_of(process="clean").float()
-    memory = filled(world.double(), rows=2)
+    memory = filled(world.double(), rows=2, config=config)
     with Bank.begun(tmp_path, world) as bank:
         names = [bank.add(memory[i : i + 1], card(float(i))) for i in range(2)]
         assert bank.load(names[0]).album.given.sum() == 4  # type: ignore[union-attr]

@@ -49,7 +49,7 @@ def save(memory: Memory, folder: Path | str, *, half: bool = False) -> None:
         raise BadMemory(f"a memory of {memory.rows} rows", "one for each folder", "Save memory[i : i + 1].")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    factors = memory.factors
+    factors = low_rank(memory.told, "")
     kernels = {name: down.ndim - 3 for name, down in factors.down.items()}
     weights = {f"{PREFIX}{name}{A}.weight": down[0] for name, down in factors.down.items()} | {
         f"{PREFIX}{name}{B}.weight": up[0].reshape(*up.shape[1:], *[1] * kernels[name])
@@ -167,7 +167,7 @@ def _peft_config(memory: Memory) -> dict[str, Any]:
         "bias": "none",
         "inference_mode": True,
         # A pattern, because PEFT takes bare names for endings: "out" would also be every "to_out".
-        "target_modules": "|".join(re.escape(name) for name in memory.factors.down),
+        "target_modules": "|".join(re.escape(name) for name in low_rank(memory.told, "").down),
     }
 
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from sfvgen_agents.agent import shown
 from sfvgen_agents.planner_agent import PlannerAgent
 from sfvgen_agents.playing import play
+from sfvgen_agents.relay import Relay
 from sfvgen_envs.suites import EpisodeSpec, Suite
 from sfvgen_experiments.bench.bars import Bar
 from sfvgen_experiments.bench.report import cell
@@ -87,6 +88,8 @@ class Contest:
         env = self.make(spec)
         observation, info = env.reset(seed=spec.seed, options=spec.options)
         agent = arm.agent(env, spec.task, self.drawn(spec), self.thinking)
+        if isinstance(agent, Relay):  # at first it would only look on
+            agent = agent.then
         agent.reset(observation, shown(info, agent))
         began = time.perf_counter()
         agent.act(observation, shown(info, agent))
