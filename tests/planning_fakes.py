@@ -1,11 +1,12 @@
 """Worlds of a few lines whose best actions are known, and allocators that run out."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from sfvgen_planner.planning.rollouts import plain
-from sfvgen_planner.types import Actions, Context, Rollout
+from sfvgen_planner.types import Actions, Context, Imagine, Plan, Rollout, Window
 
 
 def context(rows: int = 1, size: int = 8) -> Context:
@@ -108,3 +109,44 @@ class Ticking:
     def clock(self) -> float:
         """Seconds."""
         return self.now
+
+
+@dataclass
+class Fake:
+    """A mind that writes down what it is told."""
+
+    world: Any
+    past: int = 8
+    began: list[list[bool]] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)
+    ripe: list[list[bool]] = field(default_factory=list)
+
+    def begin(self, rows: np.ndarray, context: Context) -> None:
+        self.began.append(rows.tolist())
+
+    def saw(self, window: Window, rows: np.ndarray) -> None:
+        self.windows.append(window)
+        self.ripe.append(rows.tolist())
+
+    def imagine(self, steps: int) -> Imagine:
+        return self.world  # type: ignore[no-any-return]
+
+    def kept_places(self) -> np.ndarray | None:
+        """Nothing is kept."""
+        return None
+
+    def translate(self, context: Any, plan: Plan) -> np.ndarray:
+        """Phrase k is 8 actions of 0.1 k."""
+        ids = np.asarray(plan.actions.values)[:, 0]
+        return np.repeat(ids[..., None] * 0.1 + np.zeros(2), 8, axis=1).astype(np.float32)
+
+
+def frame(number: int, rows: int | None = None) -> dict[str, np.ndarray]:
+    """A picture and a pose with a number on them."""
+    pixels, pose = np.full((16, 16, 3), number, np.uint8), np.zeros(9, np.float32)
+    pose[3], pose[0] = 1, number
+    return (
+        {"pixels": pixels, "pose": pose}
+        if rows is None
+        else {"pixels": np.stack([pixels] * rows), "pose": np.stack([pose] * rows)}
+    )

@@ -1,7 +1,7 @@
 """The planning agent: it acts in receding horizon, remembers true chunks alone, and speaks both protocols."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from planning_fakes import Quadratic, Sentence
+from planning_fakes import Fake, Quadratic, Sentence, frame
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from world_fakes import tiny_world
@@ -27,47 +27,9 @@ from sfvgen_planner.memory import DEFAULT
 from sfvgen_planner.planning import BUDGETS, CEM, BeamSearch, Budget, CategoricalCEM, Goal, Planner, Space
 from sfvgen_planner.planning.objectives import Effort, GoalImage, Reward
 from sfvgen_planner.planning.subgoals import Grammar, places
-from sfvgen_planner.types import Context, Imagine, Plan, Window
 
 SPACE = Space.box((-1.0, -1.0), (1.0, 1.0), 8)
 PHRASES = ("go left", "go right")
-
-
-@dataclass
-class Fake:
-    """A mind that writes down what it is told."""
-
-    world: Any
-    past: int = 8
-    began: list[list[bool]] = field(default_factory=list)
-    windows: list[Window] = field(default_factory=list)
-    ripe: list[list[bool]] = field(default_factory=list)
-
-    def begin(self, rows: np.ndarray, context: Context) -> None:
-        self.began.append(rows.tolist())
-
-    def saw(self, window: Window, rows: np.ndarray) -> None:
-        self.windows.append(window)
-        self.ripe.append(rows.tolist())
-
-    def imagine(self, steps: int) -> Imagine:
-        return self.world  # type: ignore[no-any-return]
-
-    def translate(self, context: Any, plan: Plan) -> np.ndarray:
-        """Phrase k is 8 actions of 0.1 k."""
-        ids = np.asarray(plan.actions.values)[:, 0]
-        return np.repeat(ids[..., None] * 0.1 + np.zeros(2), 8, axis=1).astype(np.float32)
-
-
-def frame(number: int, rows: int | None = None) -> dict[str, np.ndarray]:
-    """A picture and a pose with a number on them."""
-    pixels, pose = np.full((16, 16, 3), number, np.uint8), np.zeros(9, np.float32)
-    pose[3], pose[0] = 1, number
-    return (
-        {"pixels": pixels, "pose": pose}
-        if rows is None
-        else {"pixels": np.stack([pixels] * rows), "pose": np.stack([pose] * rows)}
-    )
 
 
 def bowl(rows: int = 1, budget: Budget = BUDGETS["tiny"], every: int = 4) -> tuple[PlannerAgent, Fake, Quadratic]:
