@@ -12,6 +12,7 @@ import pytest
 
 import sfvgen_envs
 from sfvgen_agents.planner_agent import PlannerAgent
+from sfvgen_agents.relay import Relay
 from sfvgen_envs.suites import Suite
 from sfvgen_experiments.bench import plan as bench
 from sfvgen_experiments.bench.bars import Bar
@@ -50,6 +51,15 @@ def test_the_oracle_reaches_the_ball_is_filmed_and_written_down(
     assert len(film) == played["steps"]
     assert film[0].std() > 20
     assert "1 of 1 solved" in capsys.readouterr().out
+
+
+def test_who_is_led_is_filmed_too_and_plans_only_on_the_way_back(tmp_path: Path) -> None:
+    """Reach has none: its expert does it all."""
+    config = PlanConfig("reach", episodes=1, world="oracle", led=True, budget="tiny", size=16, out=str(tmp_path))
+    (played,) = main(config)["episodes"]
+    assert played["success"]
+    assert played["replans"] == played["imagined_frames"] == 0
+    assert len(read_video(played["video"])) == played["steps"]
 
 
 def test_the_same_command_plays_the_same() -> None:
@@ -137,6 +147,21 @@ def test_who_remembers_is_somebody_else() -> None:
         arm = Arm.parse("planner", thinking)
         cards.append(arm.card(arm.agent(env, "reach", 0, thinking), thinking))
     assert cards[0] != cards[1]
+
+
+def test_who_is_led_is_named_so() -> None:
+    thinking = Thinking(horizon=4, budget="tiny")
+    arm = Arm.parse("expert+oracle/cem/tiny", thinking)
+    assert (arm.led, arm.where, arm.solver) == (True, "oracle", "cem")
+    assert not Arm.parse("oracle/cem/tiny", thinking).led
+    spec = Suite.load("v0").episodes("route_return", "short", 1)[0]
+    env = spec.make(size=16)
+    agent = arm.agent(env, "route_return", 0, thinking)
+    assert isinstance(agent, Relay)
+    assert agent.privileged
+    card = arm.card(agent, thinking)
+    assert card["parameters"]["first"] != ""
+    assert card["parameters"]["solver"] == "cem"
 
 
 def test_names_of_planners() -> None:

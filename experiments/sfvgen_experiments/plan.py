@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from sfvgen_agents.agent import shown
 from sfvgen_agents.planner_agent import PlannerAgent
+from sfvgen_agents.relay import Relay
 from sfvgen_envs.scene import Length
 from sfvgen_envs.suites import EpisodeSpec, Suite
 from sfvgen_experiments.plan_picture import panels
-from sfvgen_experiments.thinking import LEARNED, ORACLE, Arm, Thinking
+from sfvgen_experiments.thinking import LEARNED, LED, ORACLE, Arm, Thinking
 from sfvgen_planner.data import write_video
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
@@ -42,6 +43,7 @@ class PlanConfig:
     seconds: float | None = None
     steps: int | None = None
     habits: float = 0.0
+    led: bool = False
     horizon: int = 16
     every: int = 4
     objective: str = "reward"
@@ -129,8 +131,8 @@ def play_one(config: PlanConfig, spec: EpisodeSpec) -> Played:
     )
     env = spec.make(size=config.size)
     try:
-        agent = Arm.parse(where, thinking).agent(env, spec.task, config.seed, thinking)
-        if not isinstance(agent, PlannerAgent):
+        agent = Arm.parse(LED + where if config.led else where, thinking).agent(env, spec.task, config.seed, thinking)
+        if not isinstance(agent, PlannerAgent | Relay):
             raise BadOption(f"agent {where}", "a planner", "Say world=oracle or a folder.")
         path = Path(config.out) / f"{spec.task}_{spec.length}_{spec.index:02d}.mp4" if config.videos else None
         frames: list[Frame] = []
@@ -144,7 +146,7 @@ def play_one(config: PlanConfig, spec: EpisodeSpec) -> Played:
 
 def episode(
     env: gym.Env[Any, Any],
-    agent: PlannerAgent,
+    agent: PlannerAgent | Relay,
     spec: EpisodeSpec,
     film: Callable[[Frame], None] | None = None,
     video: str | None = None,
@@ -152,20 +154,22 @@ def episode(
     """From reset to the end; `film` is given a frame a step."""
     observation, info = env.reset(seed=spec.seed, options=spec.options)
     agent.reset(observation, shown(info, agent))
+    planner = agent.then if isinstance(agent, Relay) else agent
     traces: list[Trace] = []
-    total, steps, over, future = 0.0, 0, False, np.zeros((1, 1, 1, 3), np.uint8)
+    total, steps, began, over, future = 0.0, 0, 0, False, np.full_like(observation["pixels"][None], 255)
     horizon = int(env.unwrapped.horizon)  # type: ignore[attr-defined]
     with tqdm(total=horizon, unit="step", desc=f"{spec.task} {spec.index}", leave=False, disable=None) as bar:
         while not over:
             action, told = agent.act(observation, shown(info, agent)), str(info["instruction"])
-            plan = agent.plan
+            plan = planner.plan
             if plan is not None and (not traces or plan.trace is not traces[-1]):
                 traces.append(plan.trace)
-                began, future = steps, agent.mind.picture(plan)[0] if film else future
+                began, future = steps, planner.mind.picture(plan)[0] if film else future
             observation, reward, terminated, truncated, info = env.step(np.asarray(action, np.float64))
             if film:
-                caption = f"step {steps + 1}   {told}   {agent.seconds[-1]:.2f} s a plan"
-                scores = [one[0] for one in traces[-1].scores]
+                took = f"{planner.seconds[-1]:.2f} s a plan" if traces else "the expert leads"
+                caption = f"step {steps + 1}   {told}   {took}"
+                scores = [one[0] for one in traces[-1].scores] if traces else []
                 now = future[min(steps - began, len(future) - 1)]
                 film(panels(observation["pixels"], now, future[-1], scores, caption))
             total, steps, over = total + float(reward), steps + 1, bool(terminated or truncated)
@@ -179,7 +183,7 @@ def episode(
         total=total,
         steps=steps,
         replans=len(traces),
-        seconds_per_replan=float(np.mean(agent.seconds[-len(traces) :])),
+        seconds_per_replan=float(np.mean(planner.seconds[-len(traces) :])) if traces else 0.0,
         imagined_frames=sum(trace.frames for trace in traces),
         dropped=sum(trace.dropped for trace in traces),
         video=video,
