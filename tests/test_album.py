@@ -286,6 +286,9 @@ def test_files_hold_the_frames(tmp_path: Path, config: MemoryConfig, half: bool)
     back = load(world, tmp_path, config)
     assert back.album is not None
     assert memory.album is not None
+    plain = load(world, tmp_path)
+    assert plain.album is not None, "who says nothing gets what is there"
+    assert torch.equal(plain.album.frames(0)[0], back.album.frames(0)[0])
     tolerance = 1e-2 if half else 0.0
     torch.testing.assert_close(back.album.latents, memory.album.latents, rtol=tolerance, atol=tolerance)
     assert torch.equal(back.album.cameras, memory.album.cameras)

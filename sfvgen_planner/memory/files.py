@@ -82,6 +82,7 @@ def load(world: WorldModel, folder: Path | str, config: MemoryConfig | None = No
     if kept is None:
         operator = TYPES[told["peft_type"]]
         usual = DEFAULT if operator == "lowrank" else HYPERZZW
+        usual = replace(usual, kept=0 if frames is None else len(frames["latents"]))
         memory = _begun(world, factors, config or usual, operator)
     else:
         memory = _continued(world, factors, *kept, folder)
