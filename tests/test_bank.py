@@ -56,7 +56,8 @@ def test_what_is_kept_comes_back_here_and_in_another_process(world: WorldModel, 
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_fits_on_a_card_that_is_plain_json(world: WorldModel, preset: str, tmp_path: Path) -> None:
+def test_every_preset_fits_on_a_card_that_is_plain_json(preset: str, tmp_path: Path) -> None:
+    world = tiny_world(process="clean")
     bank = Bank.begun(tmp_path, world)
     name = bank.add(start(world, PRESETS[preset], 1), card(0))
     text = (tmp_path / "memories" / name / CARD).read_text()
