@@ -35,7 +35,7 @@ def carry(fine: int = 2, channels: int = 12) -> Carry:
 def last(rows: int = 2, channels: int = 12, size: int = 4, given: float = 1.0) -> Last:
     camera = unknown(torch.zeros(rows, dtype=torch.float64))
     camera[:, 7] = 0.4
-    return Last(random(rows, channels, size, size), camera, random(rows, 5), torch.full((rows,), given).double())
+    return Last(random(rows, channels, size, size), camera, torch.full((rows,), given).double(), random(rows, 5))
 
 
 def answer(one: Carry, seen: Last, frames: int = 3, seed: int = 1) -> tuple[Tensor, tuple[Tensor, Tensor]]:
