@@ -69,7 +69,7 @@ def test_the_command_tells_every_age_and_arm(folders: tuple[str, str], tmp_path:
 
 def test_bad_input_is_named(folders: tuple[str, str]) -> None:
     world, data = folders
-    with pytest.raises(UnknownName, match="preset papr"):
+    with pytest.raises(UnknownName, match="preset=papr"):
         main(world, (data,), ("papr",))
     with pytest.raises(BadOption, match="whole chunks"):
         main(world, (data,), seen=25)

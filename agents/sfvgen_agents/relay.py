@@ -19,11 +19,6 @@ class Relay:
         """the first may be; who finds back is shown what anybody is"""
         self.parameters = {"first": type(first).__name__, **then.parameters}
 
-    @property
-    def seconds(self) -> list[float]:
-        """Of each plan."""
-        return self.then.seconds
-
     def reset(self, observation: Mapping[str, Any], info: Mapping[str, Any]) -> None:
         """An episode begins."""
         self.first.reset(observation, info)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import Run, RunConfig, Step
-from sfvgen_planner.learning.slow import averaged
+from sfvgen_planner.learning.slow import trained
 from sfvgen_planner.types import POSE_CAMERA, Window
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.habits import AHEAD, said
@@ -132,14 +132,7 @@ def train_habits(
         value: Tensor = model(moved, tremble.to(device), words.to(device))
         return value, {"habits": float(value.detach())}
 
-    def keep() -> None:
-        if accelerator.is_main_process:
-            mean = averaged(running, world)
-            mean.save_pretrained(folder / "world")
-            saved(mean)
-
-    running.train(loss, listen, keep)
-    return averaged(running, world)
+    return trained(running, world, folder, loss, listen, saved)
 
 
 def begin(world: WorldModel, sets: Sequence[Practised]) -> None:

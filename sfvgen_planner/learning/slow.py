@@ -192,8 +192,21 @@ def train_world(
         answer: tuple[Tensor, dict[str, float]] = model(to_device(batch, accelerator.device))
         return answer
 
+    return trained(running, world, folder, loss, listen, saved)
+
+
+def trained(
+    running: Run,
+    world: WorldModel,
+    folder: Path,
+    loss: Callable[[nn.Module, int, int], tuple[Tensor, dict[str, float]]],
+    listen: Callable[[Step], None],
+    saved: Callable[[WorldModel], None],
+) -> WorldModel:
+    """To its end; at every checkpoint the averaged world is in `folder/world` and handed to `saved`."""
+
     def keep() -> None:
-        if accelerator.is_main_process:
+        if running.accelerator.is_main_process:
             mean = averaged(running, world)
             mean.save_pretrained(folder / "world")
             saved(mean)

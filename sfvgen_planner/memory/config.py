@@ -156,7 +156,7 @@ RECALL = MemoryConfig(
 HYPERZZW = replace(DEFAULT, operator="hyperzzw", rank=64, bound=inf)
 """Another fast memory to compare with: the HyperZ.Z.W operator, written as `DEFAULT` is."""
 ALBUM = MemoryConfig(variant="off", modules=("brush",), rank=1, kept=32)
-"""Frames alone, 256 KB of fp16 in the shipped world: a bank of frames by pose."""
+"""Frames alone, 263 kB of fp16 in the shipped world: a bank of frames by pose."""
 HYBRID = replace(DEFAULT, kept=32)
 """Both: what was seen is carried from frames, what was not is drawn as such places look."""
 PRESETS = {

@@ -27,10 +27,10 @@ from sfvgen_experiments.memory_options import MemoryOptions
 from sfvgen_planner.data import Dataset, Windows
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.data.sheet import write_picture
-from sfvgen_planner.errors import BadOption, UnknownName, closest
+from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.learning.remembering import Watched, remember_all
-from sfvgen_planner.memory import PRESETS, Memory, MemoryConfig, start
+from sfvgen_planner.memory import Memory, MemoryConfig, start
 from sfvgen_planner.memory.rows import take
 from sfvgen_planner.metrics.quality import psnr
 from sfvgen_planner.metrics.statistics import Interval, mean_interval
@@ -101,9 +101,7 @@ def main(
         "kept": kept,
     }
     torch.set_num_threads(threads)
-    unknown = [one for one in presets if one not in PRESETS]
-    if unknown:
-        raise UnknownName(f"preset {unknown[0]}", f"one of {list(PRESETS)}", closest(unknown[0], tuple(PRESETS)))
+    hows = {preset: MemoryOptions(preset, **other).how for preset in presets}  # type: ignore[arg-type]
     if not data or seen % FRAMES_PER_CHUNK or dreamt % FRAMES_PER_CHUNK or min(seen, dreamt) < 16 or every < 1:
         raise BadOption(
             f"{len(data)} data sets, {seen} frames seen, {dreamt} dreamt, every {every}",
@@ -114,9 +112,8 @@ def main(
     for folder in data:
         told = read(model, held_out(folder), episodes, seen, dreamt)
         views = {"what came": told.pixels}
-        for preset in presets:
+        for preset, how in hows.items():
             name = f"{Path(folder).name}, {preset}"
-            how = MemoryOptions(preset, **other).how  # type: ignore[arg-type]
             rows[name], frames = measure(model, told, how, every, SamplerConfig(steps))
             views |= {"no memory": frames["off"], f"memory {preset}": frames["own"]}
             print(shown(name, rows[name]), flush=True)

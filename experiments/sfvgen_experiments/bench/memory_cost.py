@@ -129,7 +129,7 @@ def main(
     rows, lines = [], []
     for name, how in hows.items():
         found = measured(asked, how, asked.dreams(steps), every, repeats)
-        told = {"preset": name, "updates": how.updates, "draws": how.draws, **found}
+        told = {"preset": name, "updates": 0 if how.variant == "off" else how.updates, "draws": how.draws, **found}
         rows.append(told)
         print(shown(told, every), flush=True)
         lines += bars(told)
