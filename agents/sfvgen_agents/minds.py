@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sfvgen_agents.dreaming import Dreaming
+from sfvgen_agents.dreaming import Dreaming, Foreseeing
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.memory import Bank, Memory, MemoryConfig, Seen, merged, remember, start, view_of
 from sfvgen_planner.memory.rows import put
@@ -38,6 +38,9 @@ class Mind(Protocol):
     def imagine(self, steps: int) -> Imagine:
         """The world as it is remembered now, with so many denoising steps. What it imagines is never remembered."""
 
+    def foresee(self) -> Imagine:
+        """The same for who asks only where the body will be: poses, quickly; all else may be 0 or missing."""
+
     def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
         """[B, T, A]: the actions that lead through what a plan in words expects to happen."""
 
@@ -47,6 +50,13 @@ class Mind(Protocol):
     def kept_places(self) -> NDArray[np.float64] | None:
         """[K, 3] metres from where its first episode began: where the frames that are kept of it were seen, oldest
         first; None where none are."""
+
+    def place_of(self, context: Context, name: str) -> NDArray[np.float64] | None:
+        """[3] metres in the frame of the senses: where the last of these frames shows a thing, "the red cube"; None where
+        it does not."""
+
+    def old_place_of(self, name: str) -> NDArray[np.float64] | None:
+        """The same, of the oldest frame that is kept of its first episode and shows it; None where none does."""
 
 
 class LearnedMind:
@@ -108,6 +118,10 @@ class LearnedMind:
         elif self.memory is not None:
             factors = self.memory.factors
         return Dreaming(world, factors, self.body, self.camera, SamplerConfig(steps), self.seeds)
+
+    def foresee(self) -> Imagine:
+        """Without a picture."""
+        return Foreseeing(self.world, self.body, self.camera)
 
     @torch.no_grad()
     def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
