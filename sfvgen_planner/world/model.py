@@ -31,11 +31,14 @@ from sfvgen_planner.world.outcome import Evidence, OutcomeHead
 from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee
 from sfvgen_planner.world.posture import PostureHead
 from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
+from sfvgen_planner.world.things import ThingHead
 from sfvgen_planner.world.unet3d import UNet3DConfig, UNet3DDenoiser
 
 VERSION = 1
 SHIPPED = Path(__file__).parents[1] / "pretrained" / "world"
 """The world that comes with the package."""
+LATER = ("habits", "things")
+"""Heads that worlds from before there were any lack: they know nobody."""
 DENOISERS = {"causal": (CausalConfig, CausalDenoiser), "unet3d": (UNet3DConfig, UNet3DDenoiser)}
 
 
@@ -75,7 +78,9 @@ class WorldModel(nn.Module):
         self.outcome = OutcomeHead(self.shape, senses, moved, features, encoder.width, bodies)
         self.posture = PostureHead(self.shape, senses, bodies)
         self.inverse = InverseDynamics(sizes.channels, sizes.height, sizes.width, layout.action_size, bodies)
-        self.habits = HabitHead(self.shape, senses, layout.action_size, encoder.text_width or 1, bodies)
+        words = encoder.text_width or 1
+        self.habits = HabitHead(self.shape, senses, layout.action_size, words, bodies)
+        self.things = ThingHead(self.shape, senses, words, bodies)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -244,10 +249,16 @@ class WorldModel(nn.Module):
                 continue
             if state[name].shape == value.shape:
                 state[name].copy_(value)
-            elif name.endswith(("body.weight", "outcome.scale", "ahead.learned", "habits.known")):
+            elif name.endswith(
+                ("body.weight", "outcome.scale", "ahead.learned", "habits.known", "things.known", "things.eye")
+            ):
                 state[name][: len(value)] = value
-        if any(state[name].shape != mine[name].shape for name in ("habits.feel.weight", "habits.tell.4.weight")):
-            world.habits.known.zero_()
+        for head, sizes in (
+            (world.habits, ("habits.feel.weight", "habits.tell.4.weight")),
+            (world.things, ("things.feel.weight",)),
+        ):
+            if any(state[name].shape != mine[name].shape for name in sizes):
+                head.known.zero_()
         return world
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -280,11 +291,9 @@ class WorldModel(nn.Module):
             state = load_file(folder / "model.safetensors")
         except (OSError, SafetensorError) as error:
             raise BadOption(f"{folder / 'model.safetensors'} ({error})", "this world's weights", hint) from error
-        wanted = world._own()
-        if not any(
-            name.startswith("habits.") for name in state
-        ):  # of a world from before there were habits: it has none
-            wanted = {name: value for name, value in wanted.items() if not name.startswith("habits.")}
+        heads = {name.split(".")[0] for name in state}
+        lacking = tuple(f"{head}." for head in LATER if head not in heads)
+        wanted = {name: value for name, value in world._own().items() if not name.startswith(lacking)}
         wrong = sorted({*wanted} ^ {*state}) or [name for name in wanted if wanted[name].shape != state[name].shape]
         if wrong:
             raise BadOption(f"{folder / 'model.safetensors'} with wrong {wrong[:3]}", "this world's weights", hint)
