@@ -143,10 +143,6 @@ class Task(gym.Env[Observation, Floats], ABC, Generic[S, P]):
     def follow(self, maneuver: Any) -> Floats:
         """The next action of a maneuver."""
 
-    def named(self) -> dict[str, str]:
-        """Bodies of the model that words can name: "the red cube" -> "cube". See `things`."""
-        return {}
-
     def read_goal(self, goal: Any) -> Any:
         """Turns a user's goal into the scene's factor `goal_factor`."""
         return tuple(numbers(goal, self.goal_factor).tolist())
@@ -234,16 +230,6 @@ class Task(gym.Env[Observation, Floats], ABC, Generic[S, P]):
         """The last picture."""
         self.scene  # noqa: B018 - speaks up before the first reset
         return self._eye.render(self.data)
-
-    @property
-    def origin(self) -> Floats:
-        """[7] the camera of this episode's start, in the world."""
-        return self._origin.copy()
-
-    def segment(self) -> NDArray[np.int32]:
-        """[h, w] which geom each pixel of the last picture shows, -1 for none."""
-        self.scene  # noqa: B018 - speaks up before the first reset
-        return self._eye.segment(self.data)
 
     def get_state(self) -> EnvState:
         """All of this episode's state, as a value."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from sfvgen_envs.language import Namer
 from sfvgen_envs.scene import Length, Split
 from sfvgen_envs.table import ArmTask
 from sfvgen_envs.task import Task
-from sfvgen_envs.things import things_of
 from sfvgen_experiments.collecting import Progress, Record, collect
 from sfvgen_planner.data import Dataset, Description, VectorActions, record_episode
 from sfvgen_planner.errors import BadOption, UnknownName, closest
@@ -148,7 +146,7 @@ def record_one(config: Collect, env: gym.Env[Any, Any], task: Task[Any, Any], nu
         return agent.act(observation, shown(info, agent))
 
     card = {"task": config.task, "behaviour": behaviour, "number": number, **_recipe(config)}
-    things = partial(things_of, task) if isinstance(task, ArmTask) else None
+    things = task.things if isinstance(task, ArmTask) else None
     episode = record_episode(env, act, seed=scene_seed, annotate=Namer(task), things=things, card=card)
     # Known only now; the card is this episode's own dictionary.
     episode.card.update(scene=asdict(task.scene), waypoint_distance=task.waypoint_distance())

@@ -178,8 +178,8 @@ def begin(world: WorldModel, sets: Sequence[Surveyed]) -> None:
         number = world.encoder.layout.index(one.latents.body)
         eyes = torch.from_numpy(np.stack([each.eye for each in one.things])).to(things.eye)
         mine = things.eye[number] if things.known[number] else eyes[0]
-        if (eyes - mine).abs().max() > SAME:
-            given = f"recordings of {one.latents.body!r} whose cameras first stand up to {(eyes - mine).abs().max():.3f} apart"
+        if (apart := float((eyes - mine).abs().max())) > SAME:
+            given = f"recordings of {one.latents.body!r} whose cameras first stand {apart:.3f} apart"
             raise BadOption(given, "one place to begin from", "Learn from those of one place.")
         things.known[number], things.eye[number] = True, mine
     learning = {id(parameter) for parameter in world.things.parameters()}

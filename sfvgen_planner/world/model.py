@@ -22,6 +22,7 @@ from sfvgen_planner.world.diffusion import PROCESSES, Process
 from sfvgen_planner.world.dreamt import Dreamt
 from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.growing import take_over, without_lacking
 from sfvgen_planner.world.habits import HabitHead
 from sfvgen_planner.world.inverse import InverseDynamics
 from sfvgen_planner.world.layout import Layout
@@ -37,8 +38,6 @@ from sfvgen_planner.world.unet3d import UNet3DConfig, UNet3DDenoiser
 VERSION = 1
 SHIPPED = Path(__file__).parents[1] / "pretrained" / "world"
 """The world that comes with the package."""
-LATER = ("habits", "things")
-"""Heads that worlds from before there were any lack: they know nobody."""
 DENOISERS = {"causal": (CausalConfig, CausalDenoiser), "unet3d": (UNet3DConfig, UNet3DDenoiser)}
 
 
@@ -243,22 +242,7 @@ class WorldModel(nn.Module):
         """For a layout with more bodies at its end. What was learned stays; a head whose sizes change begins anew."""
         world = WorldModel(self.config, self.codec, self.encoder.grown(layout))
         world.pose_head = self.pose_head.grown(layout)
-        mine, state = self._own(), world.state_dict()
-        for name, value in mine.items():
-            if name.startswith("pose_head."):
-                continue
-            if state[name].shape == value.shape:
-                state[name].copy_(value)
-            elif name.endswith(
-                ("body.weight", "outcome.scale", "ahead.learned", "habits.known", "things.known", "things.eye")
-            ):
-                state[name][: len(value)] = value
-        for head, sizes in (
-            (world.habits, ("habits.feel.weight", "habits.tell.4.weight")),
-            (world.things, ("things.feel.weight",)),
-        ):
-            if any(state[name].shape != mine[name].shape for name in sizes):
-                head.known.zero_()
+        take_over(world, {name: value for name, value in self._own().items() if not name.startswith("pose_head.")})
         return world
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -291,9 +275,7 @@ class WorldModel(nn.Module):
             state = load_file(folder / "model.safetensors")
         except (OSError, SafetensorError) as error:
             raise BadOption(f"{folder / 'model.safetensors'} ({error})", "this world's weights", hint) from error
-        heads = {name.split(".")[0] for name in state}
-        lacking = tuple(f"{head}." for head in LATER if head not in heads)
-        wanted = {name: value for name, value in world._own().items() if not name.startswith(lacking)}
+        wanted = without_lacking(world._own(), state)
         wrong = sorted({*wanted} ^ {*state}) or [name for name in wanted if wanted[name].shape != state[name].shape]
         if wrong:
             raise BadOption(f"{folder / 'model.safetensors'} with wrong {wrong[:3]}", "this world's weights", hint)
