@@ -22,8 +22,8 @@ from sfvgen_planner.world.layout import Layout
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.things import shown_at
 
-ASKED = 3
-"""Names asked of a picture: of things that are there all but the last, which may be of any."""
+ASKED = 4
+"""Names asked of a picture: two of things that are there, one of any in this data set, one of any at all."""
 VISIBLE = 2
 """Pixels by which a thing is seen."""
 GRAIN = 0.05
@@ -61,7 +61,11 @@ class Surveyed:
         things, of which some are asked that are not there."""
         episodes = rng.integers(len(self.things), size=count)
         frames = [int(rng.integers(len(self.things[episode].places))) for episode in episodes]
-        asked = [[*rng.choice(self.things[episode].names, ASKED - 1), rng.choice(names)] for episode in episodes]
+        own = sorted(self.names)
+        asked = [
+            [*rng.choice(self.things[episode].names, ASKED - 2), rng.choice(own), rng.choice(names)]
+            for episode in episodes
+        ]
         return self.read(list(zip(episodes.tolist(), frames, strict=True)), asked, layout)
 
     def read(self, places: Sequence[tuple[int, int]], asked: Sequence[Sequence[str]], layout: Layout) -> "Survey":
