@@ -21,6 +21,20 @@ POSE_CAMERA = 7
 
 
 @dataclass(frozen=True)
+class Things:
+    """Where K things stand that words can name, in each frame of an episode: to learn from, agents never see it."""
+
+    names: tuple[str, ...]
+    """as one says them: "the red cube\""""
+    places: Array
+    """float32 [T+1, K, 3]: their middles in metres, in the frame of the body's senses"""
+    shown: Array
+    """int32 [T+1, K]: pixels that show them; 0 for what is hidden, or out of the picture"""
+    eye: Array
+    """float32 [7]: the camera of the first frame, as poses have it, in the frame of the places"""
+
+
+@dataclass(frozen=True)
 class Episode:
     """One recorded episode: T steps, hence T + 1 observations."""
 
@@ -44,6 +58,8 @@ class Episode:
     """T action texts, constant over each chunk: what it did, in words ("" where nobody knows)"""
     card: dict[str, Any] = field(default_factory=dict)
     """Where it comes from: task, seed, split, behaviour, scene, ... (JSON values)"""
+    things: Things | None = None
+    """where named things stood, if somebody wrote it down"""
 
     def __len__(self) -> int:
         return len(self.rewards)

@@ -211,6 +211,11 @@ class CubeReturn(ArmTask[CubeScene, Errand]):
         slot = self._slot(cube if kind == "out" else 0)
         return {**cubes, "the box": np.array([*slot, GRASP + WALL])}
 
+    def named(self) -> dict[str, str]:
+        """The cubes and the box."""
+        cubes = {f"the {colour} cube": f"cube{i}" for i, colour in enumerate(self.scene.colours[: self.count])}
+        return {**cubes, "the box": "box"}
+
     def _done(self, kind: str, cube: int) -> bool:
         tip = self.arm.tip(self.data)
         if kind == "home":

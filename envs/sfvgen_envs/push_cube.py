@@ -145,6 +145,10 @@ class PushCube(ArmTask[PushScene, Pushed]):
         """The cube, to be taken between the fingers."""
         return {f"the {self.scene.colour} cube": np.array([*self._cube()[:2], GRASP])}
 
+    def named(self) -> dict[str, str]:
+        """The cube and the disc."""
+        return {f"the {self.scene.colour} cube": "cube", "the disc": "disc"}
+
     def show_goal(self, data: mujoco.MjData) -> bool:
         """The cube on the disc, the arm at home."""
         self.arm.place(data, arm.HOME, gap=0.0)

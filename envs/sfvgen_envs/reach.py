@@ -121,6 +121,10 @@ class Reach(ArmTask[ReachScene, Reached]):
         """The ball."""
         return {f"the {self.scene.colour} ball": self.data.mocap_pos[0].copy()}
 
+    def named(self) -> dict[str, str]:
+        """The ball."""
+        return {f"the {self.scene.colour} ball": "ball"}
+
     def show_goal(self, data: mujoco.MjData) -> bool:
         """The fingertips at the ball."""
         self.arm.place(data, data.mocap_pos[0])

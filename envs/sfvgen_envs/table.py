@@ -9,7 +9,7 @@ import numpy as np
 from sfvgen_envs import arm
 from sfvgen_envs.scene import Scene, bright_colour
 from sfvgen_envs.task import Floats, Task
-from sfvgen_planner.types import FRAMES_PER_CHUNK
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Things
 
 Colour = tuple[float, float, float]
 
@@ -185,6 +185,20 @@ class ArmTask(Task[T, P]):
     def places(self) -> dict[str, Floats]:
         """Visible things the gripper can be told to go to, by name."""
         return {}
+
+    def named(self) -> dict[str, str]:
+        """Bodies of the model that words can name: "the red cube" -> "cube"."""
+        return {}
+
+    def things(self) -> Things:
+        """Where these stand at this moment, and whether the picture shows them: the truth, for recordings."""
+        names = self.named()
+        bodies = [self.model.body(body).id for body in names.values()]
+        geoms = self._eye.segment(self.data)
+        visible = self.model.geom_bodyid[geoms[geoms >= 0]]
+        places = np.asarray(self.data.xpos[bodies], np.float32).reshape(1, len(bodies), 3)
+        shown = np.array([[np.count_nonzero(visible == body) for body in bodies]], np.int32)
+        return Things(tuple(names), places, shown, self._origin.astype(np.float32))
 
     def begin(self, phrase: str) -> Reach:
         """A phrase as a place for the fingertips, from where they are now."""

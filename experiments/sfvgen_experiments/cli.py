@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench memory_rows": ("sfvgen_experiments.bench.memory_rows:main", "measure writing many memories at once"),
     "bench slow": ("sfvgen_experiments.bench.slow:main", "measure the slow world on held-out windows"),
     "bench drift": ("sfvgen_experiments.bench.drift:main", "measure how far foreseen poses drift"),
+    "bench things": ("sfvgen_experiments.bench.things:main", "measure how well things are found by name"),
     "bench leak": ("sfvgen_experiments.bench.leak:main", "measure how later actions leak into earlier frames"),
     "bench codec": ("sfvgen_experiments.bench.codec:main", "measure what survives the codec"),
     "bench cache": ("sfvgen_experiments.bench.cache:main", "measure what the shared past is worth"),

@@ -38,6 +38,7 @@ class Collect:
     length: Length = "medium"
     camera: str = "fixed"
     size: int = 64
+    steps: int | None = None
     workers: int = 0
     seed: int = 0
     compression: Literal["none", "gzip"] = "none"
@@ -50,6 +51,8 @@ class Collect:
         for name in ("episodes", "seed"):
             if getattr(self, name) < 0:
                 raise BadOption(f"{name}={getattr(self, name)}", "0 or more", f"Set {name}.")
+        if self.steps is not None and self.steps < 1:
+            raise BadOption(f"steps={self.steps}", "1 or more", "Leave it out for whole episodes.")
         shares = self.shares
         if not shares or min(shares.values()) < 0 or sum(shares.values()) == 0:
             raise BadOption(
@@ -146,7 +149,10 @@ def record_one(config: Collect, env: gym.Env[Any, Any], task: Task[Any, Any], nu
         return agent.act(observation, shown(info, agent))
 
     card = {"task": config.task, "behaviour": behaviour, "number": number, **_recipe(config)}
-    episode = record_episode(env, act, seed=scene_seed, annotate=Namer(task), card=card)
+    things = task.things if isinstance(task, ArmTask) else None
+    episode = record_episode(
+        env, act, seed=scene_seed, annotate=Namer(task), things=things, max_steps=config.steps, card=card
+    )
     # Known only now; the card is this episode's own dictionary.
     episode.card.update(scene=asdict(task.scene), waypoint_distance=task.waypoint_distance())
     return episode
@@ -201,6 +207,7 @@ def _recipe(config: Collect) -> dict[str, Any]:
         "split": config.split,
         "length": config.length,
         "camera": config.camera,
+        "steps": config.steps,
         "collect": {"seed": config.seed, "behaviour": config.behaviour},
     }
 

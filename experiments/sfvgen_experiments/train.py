@@ -23,6 +23,7 @@ from sfvgen_planner.learning.latents import LatentSet
 from sfvgen_planner.learning.run import RunConfig, Step
 from sfvgen_planner.learning.slow import train_world
 from sfvgen_planner.learning.slow_batches import Learn, SlowConfig
+from sfvgen_planner.learning.things import Surveyed, train_things
 from sfvgen_planner.types import FRAMES_PER_CHUNK
 from sfvgen_planner.world.causal import CausalConfig
 from sfvgen_planner.world.codec import CodecConfig, KLCodec
@@ -34,9 +35,9 @@ from sfvgen_planner.world.text import TextConfig
 from sfvgen_planner.world.unet3d import UNet3DConfig
 
 LOG_EVERY = 20
-Part = Literal["all", "denoiser", "heads", "outcomes", "poses", "habits"]
+Part = Literal["all", "denoiser", "heads", "outcomes", "poses", "habits", "things"]
 HABITS = 8
-"""Steps of experts for each window that others look at."""
+"""Steps of experts, or pictures of things, for each window that others look at."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def main(config: Train) -> None:
     folder, datasets = Path(config.out), _sets(config.data)
     torch.manual_seed(config.seed)
     world = start(config, datasets)
-    if config.learn == "habits":
-        learn_habits(config, world, datasets)
+    if config.learn in ("habits", "things"):
+        learn_alone(config, world, datasets)
         return
     latents = [
         LatentSet(one, world.codec, Path(config.latents or folder / "latents"), config.episodes)
@@ -138,15 +139,18 @@ def main(config: Train) -> None:
         )
 
 
-def learn_habits(config: Train, world: WorldModel, datasets: Sequence[Dataset]) -> None:
-    """Trains the habits, on steps that experts took."""
-    folder = Path(config.out)
-    place = Path(config.latents or folder / "latents")
-    lived = [of_experts(one, world.codec, place, config.episodes) for one in tqdm(datasets, desc="latents", unit="set")]
-    every = config.checkpoint_seconds
+def learn_alone(config: Train, world: WorldModel, datasets: Sequence[Dataset]) -> None:
+    """Trains the habits, on steps that experts took, or the reading of things, where recordings tell of them."""
+    folder, rows, every = Path(config.out), HABITS * config.batch, config.checkpoint_seconds
+    place, listed = Path(config.latents or folder / "latents"), tqdm(datasets, desc="latents", unit="set")
     run = RunConfig(config.steps, config.rate, decay=0.02, average=0.99, seed=config.seed, checkpoint_seconds=every)
-    with listening(folder, config.steps, HABITS * config.batch, ("habits",)) as bar:
-        train_habits(world, lived, folder, run, HABITS * config.batch, listen=bar.hear)
+    with listening(folder, config.steps, rows, (config.learn,)) as bar:
+        if config.learn == "habits":
+            lived = [of_experts(one, world.codec, place, config.episodes) for one in listed]
+            train_habits(world, lived, folder, run, rows, listen=bar.hear)
+        else:
+            told = [Surveyed.of(one, world.codec, place, config.episodes) for one in listed]
+            train_things(world, told, folder, run, rows, listen=bar.hear)
 
 
 def looked_at(config: Train) -> SlowConfig:

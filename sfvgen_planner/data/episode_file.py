@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from sfvgen_planner.errors import BadEpisode, CorruptDataset, SfvgenError
-from sfvgen_planner.types import FRAMES_PER_CHUNK, Episode
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Episode, Things
 
 _ARRAYS = {
     "pixels": "observations/pixels",
@@ -26,6 +26,8 @@ _ARRAYS = {
     "success": "infos/success",
 }
 _TEXTS = {"instructions": "infos/instruction", "phrases": "infos/phrase"}
+_THINGS = {name: f"infos/things/{name}" for name in ("places", "shown", "eye")}
+"""Only where somebody wrote them down; the names are an attribute of the folder."""
 _WRITE_HINT = "Nothing was written; mend what made the episode."
 _READ_HINT = "Run `sfvgen inspect data=<folder> repair=true` to set the broken episodes aside."
 
@@ -48,6 +50,7 @@ def encode_episode(episode: Episode, compression: Literal["none", "gzip"] = "non
         for name, where in _TEXTS.items():
             utf8 = h5py.string_dtype("utf-8", texts[name].dtype.itemsize)
             file.create_dataset(where, data=texts[name].astype(utf8))
+        _write_things(file, episode)
         file.attrs.update(summary_of(episode))
         file.attrs["card"] = _json(episode.card)
         seed = episode.card.get("seed")
@@ -73,8 +76,9 @@ def read_episode(path: Path) -> Episode:
         packed = {name: file[where][()] for name, where in _TEXTS.items()}
         texts = {name: _unpacked(values) for name, values in packed.items()}
         card = json.loads(file.attrs["card"])
+        things = _things(file)
     _check({**arrays, **packed}, f"the episode {path}", CorruptDataset, _READ_HINT)
-    return Episode(**arrays, instructions=texts["instructions"], phrases=texts["phrases"], card=card)
+    return Episode(**arrays, instructions=texts["instructions"], phrases=texts["phrases"], card=card, things=things)
 
 
 def read_summary(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -92,6 +96,12 @@ def read_track(path: Path) -> tuple[Any, Any, tuple[str, ...]]:
     """Poses [T+1, P], actions [T(, A)] and phrases (T): all but the frames."""
     with _reading(path) as file:
         return file[_ARRAYS["poses"]][()], file[_ARRAYS["actions"]][()], _unpacked(file[_TEXTS["phrases"]][()])
+
+
+def read_things(path: Path) -> Things | None:
+    """Where named things stood, if somebody wrote it down."""
+    with _reading(path) as file:
+        return _things(file)
 
 
 def read_instruction(path: Path, frame: int) -> str:
@@ -127,6 +137,27 @@ def _reading(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise CorruptDataset(f"{path}, which cannot be read ({error})", "a whole episode", _READ_HINT) from error
+
+
+def _write_things(file: Any, episode: Episode) -> None:
+    if (things := episode.things) is None:
+        return
+    frames, named = len(episode) + 1, len(things.names)
+    wanted = {"places": [frames, named, 3], "shown": [frames, named], "eye": [7]}
+    values = {name: np.asarray(getattr(things, name), np.int32 if name == "shown" else np.float32) for name in wanted}
+    shapes = {name: [*value.shape] for name, value in values.items()}
+    if shapes != wanted or not all(np.isfinite(value).all() for value in values.values()):
+        raise BadEpisode(f"things {list(things.names)} of shapes {shapes}", f"finite ones of {wanted}", _WRITE_HINT)
+    for name, value in values.items():
+        file.create_dataset(_THINGS[name], data=value)
+    file["infos/things"].attrs["names"] = json.dumps(things.names)
+
+
+def _things(file: Any) -> Things | None:
+    if "infos/things" not in file:
+        return None
+    names = tuple(json.loads(file["infos/things"].attrs["names"]))
+    return Things(names, *(file[where][()] for where in _THINGS.values()))
 
 
 def _array(name: str, value: Any) -> Any:

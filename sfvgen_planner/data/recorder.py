@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.types import FRAMES_PER_CHUNK, Episode
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Episode, Things
 
 
 class Environment(Protocol):
@@ -48,14 +48,19 @@ def record_episode(
     seed: int,
     options: dict[str, Any] | None = None,
     annotate: Annotator | None = None,
+    things: Callable[[], Things] | None = None,
     max_steps: int | None = None,
     card: dict[str, Any] | None = None,
 ) -> Episode:
-    """Play from `reset(seed, options)` to the end, or for `max_steps` (the last step is then marked truncated)."""
+    """Play from `reset(seed, options)` to the end, or for `max_steps` (the last step is then marked truncated).
+
+    `things` tells where named things stand at the moment, one frame at a time.
+    """
     if max_steps is not None and max_steps < 1:
         raise BadOption(f"episodes of at most {max_steps} steps", "1 or more", "Raise max_steps.")
     observation, info = env.reset(seed=seed, options=options)
     observations = [_copied(observation)]
+    stood = [things()] if things else []
     steps: list[tuple[Any, float, bool, bool, bool]] = []
     instructions: list[str] = []
     phrases: list[str] = []
@@ -70,6 +75,7 @@ def record_episode(
         observation, reward, terminated, truncated, info = env.step(action)
         truncated = bool(truncated) or (len(steps) + 1 == max_steps and not terminated)
         observations.append(_copied(observation))
+        stood += [things()] if things else []
         steps.append((np.array(action), float(reward), bool(terminated), truncated, bool(info.get("success", False))))
         if annotate and (into_chunk == FRAMES_PER_CHUNK - 1 or terminated or truncated):
             phrases += [annotate.name()] * (into_chunk + 1)
@@ -86,7 +92,16 @@ def record_episode(
         instructions=tuple(instructions),
         phrases=tuple(phrases) if annotate else ("",) * len(steps),
         card={"seed": seed, **(card or {})},
+        things=_joined(stood) if stood else None,
     )
+
+
+def _joined(frames: list[Things]) -> Things:
+    """Of one frame each; an episode's things keep their names."""
+    if len(named := {one.names for one in frames}) > 1:
+        raise BadOption(f"things named {sorted(named)[:2]}", "the same names in every frame", "Name them all at once.")
+    places, shown = (np.concatenate([getattr(one, name) for one in frames]) for name in ("places", "shown"))
+    return Things(frames[0].names, places, shown, frames[0].eye)
 
 
 def _copied(observation: Any) -> tuple[Any, Any]:

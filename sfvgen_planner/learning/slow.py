@@ -219,7 +219,7 @@ def freeze_others(world: WorldModel, learn: Learn) -> None:
     """Only the named part learns; what was frozen before, a codec or a text encoder by path, stays so."""
     words = [part for part in (world.encoder.say, world.encoder.text) if part is not None]
     learning: dict[Learn, list[nn.Module]] = {
-        "all": [part for part in world.children() if part is not world.habits],  # see learning/habits.py
+        "all": [part for part in world.children() if part not in (world.habits, world.things)],  # each alone
         "denoiser": [world.denoiser],
         "heads": [world.outcome, world.posture, world.inverse],
         "outcomes": [world.outcome],

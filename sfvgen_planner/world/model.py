@@ -22,6 +22,7 @@ from sfvgen_planner.world.diffusion import PROCESSES, Process
 from sfvgen_planner.world.dreamt import Dreamt
 from sfvgen_planner.world.encoder import ConditionEncoder
 from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.growing import take_over, without_lacking
 from sfvgen_planner.world.habits import HabitHead
 from sfvgen_planner.world.inverse import InverseDynamics
 from sfvgen_planner.world.layout import Layout
@@ -31,6 +32,7 @@ from sfvgen_planner.world.outcome import Evidence, OutcomeHead
 from sfvgen_planner.world.pose_head import PoseConfig, PoseHead, foresee
 from sfvgen_planner.world.posture import PostureHead
 from sfvgen_planner.world.sampler import SamplerConfig, guided, sample
+from sfvgen_planner.world.things import ThingHead
 from sfvgen_planner.world.unet3d import UNet3DConfig, UNet3DDenoiser
 
 VERSION = 1
@@ -75,7 +77,9 @@ class WorldModel(nn.Module):
         self.outcome = OutcomeHead(self.shape, senses, moved, features, encoder.width, bodies)
         self.posture = PostureHead(self.shape, senses, bodies)
         self.inverse = InverseDynamics(sizes.channels, sizes.height, sizes.width, layout.action_size, bodies)
-        self.habits = HabitHead(self.shape, senses, layout.action_size, encoder.text_width or 1, bodies)
+        words = encoder.text_width or 1
+        self.habits = HabitHead(self.shape, senses, layout.action_size, words, bodies)
+        self.things = ThingHead(self.shape, senses, words, bodies)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -238,16 +242,7 @@ class WorldModel(nn.Module):
         """For a layout with more bodies at its end. What was learned stays; a head whose sizes change begins anew."""
         world = WorldModel(self.config, self.codec, self.encoder.grown(layout))
         world.pose_head = self.pose_head.grown(layout)
-        mine, state = self._own(), world.state_dict()
-        for name, value in mine.items():
-            if name.startswith("pose_head."):
-                continue
-            if state[name].shape == value.shape:
-                state[name].copy_(value)
-            elif name.endswith(("body.weight", "outcome.scale", "ahead.learned", "habits.known")):
-                state[name][: len(value)] = value
-        if any(state[name].shape != mine[name].shape for name in ("habits.feel.weight", "habits.tell.4.weight")):
-            world.habits.known.zero_()
+        take_over(world, {name: value for name, value in self._own().items() if not name.startswith("pose_head.")})
         return world
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -280,11 +275,7 @@ class WorldModel(nn.Module):
             state = load_file(folder / "model.safetensors")
         except (OSError, SafetensorError) as error:
             raise BadOption(f"{folder / 'model.safetensors'} ({error})", "this world's weights", hint) from error
-        wanted = world._own()
-        if not any(
-            name.startswith("habits.") for name in state
-        ):  # of a world from before there were habits: it has none
-            wanted = {name: value for name, value in wanted.items() if not name.startswith("habits.")}
+        wanted = without_lacking(world._own(), state)
         wrong = sorted({*wanted} ^ {*state}) or [name for name in wanted if wanted[name].shape != state[name].shape]
         if wrong:
             raise BadOption(f"{folder / 'model.safetensors'} with wrong {wrong[:3]}", "this world's weights", hint)
