@@ -1,7 +1,7 @@
 """Errands: what a sentence that names things asks of a gripper, as places that a search is to bring it to.
 
-Nobody says which actions lead there: steps are only where the fingertips are to be and how far apart the fingers. Whether
-a step is done is judged by what the body senses.
+Nobody says which actions lead there: steps are only where the fingertips are to be and whether the fingers are
+open. Whether a step is done is judged by what the body senses.
 """
 
 import re
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfvgen_agents.minds import Mind
+from sfvgen_planner.errors import BadOption
 from sfvgen_planner.planning import Goal
 from sfvgen_planner.planning.rollouts import plain
 from sfvgen_planner.types import POSE_CAMERA, Context, Rollout
@@ -20,17 +21,22 @@ Floats = NDArray[np.float64]
 Find = Callable[[str], Floats | None]
 """name -> where that thing is, [3] metres in the frame of the senses' fingertips; None where nobody knows"""
 
-OPEN, CLOSED = 0.042, 0.022
-"""Half the gap between open fingers, and between fingers that press what they hold: who closes further has lost it."""
-OPENED, HELD, EMPTY = 0.036, 0.030, 0.012
+OPEN, CLOSED = -1.0, 1.0
+"""What the last number of an action says to the fingers."""
+OPENED, HELD, EMPTY = 0.032, 0.030, 0.012
 """Half the gap beyond which fingers are open; below which they are around something; below which around nothing."""
-GRIP = 10.0
-"""Metres of way that a metre of half the gap is worth: a plan that lets go on the way is no shorter one."""
+GRIP = 0.1
+"""Metres of way that it is worth to say to the fingers what is wanted, of 2 that one can be off. What they are told counts,
+not what they are foreseen to do: a plan that lets go on the way is no shorter one."""
+CLOSER = 0.003
+"""Metres that one has to come closer by, to have come closer."""
 LIFT, GRASP, DROP = 0.12, 0.022, 0.030
 """Metres above the table: where things are carried, taken, and let go in a box, whose floor is a board."""
 HOME = (0.28, 0.0, 0.22)
-PATIENCE = 24
-"""Frames that a step may take; then something went otherwise than was thought, and the errand begins anew."""
+PATIENCE = 10
+"""Frames without coming closer; then something went otherwise than was thought, and the errand begins anew."""
+FREE = (0.405, 0.11)
+"""Where things may stand on a table with a box at its side: the middle of that, forwards and away from the box."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,12 @@ class Step:
 
     place: tuple[float, float, float]
     """of the fingertips"""
-    gap: float | None = None
-    """half of it, OPEN or CLOSED; None: any"""
+    grip: float | None = None
+    """OPEN or CLOSED; None: any"""
     near: float = 0.012
     """metres from the place that are near enough"""
+    felt: bool = False
+    """is it done only when the fingers are felt to be so?"""
 
 
 Steps = tuple[Step, ...]
@@ -54,7 +62,7 @@ def taking(place: Floats) -> Steps:
     return (
         Step((x, y, LIFT), OPEN),
         Step((x, y, GRASP), OPEN),
-        Step((x, y, GRASP), CLOSED),
+        Step((x, y, GRASP), CLOSED, 0.02, felt=True),
         Step((x, y, LIFT), CLOSED, 0.04),
     )
 
@@ -65,7 +73,7 @@ def leaving(place: Floats) -> Steps:
     return (
         Step((x, y, LIFT), CLOSED),
         Step((x, y, low), CLOSED),
-        Step((x, y, low), OPEN),
+        Step((x, y, low), OPEN, 0.02, felt=True),
         Step((x, y, low + 0.10), OPEN),
     )
 
@@ -95,7 +103,11 @@ def _put(find: Find, was: Find, named: Sequence[str]) -> Steps | None:
 
 
 def _give_back(find: Find, was: Find, named: Sequence[str]) -> Steps | None:
+    """To where it stood; where nobody remembers that, to the middle of where it may have stood."""
     thing, old = find(named[0]), was(named[0])
+    if old is None:
+        box = find("the box")
+        old = None if box is None else np.array([FREE[0], -np.copysign(FREE[1], box[1])])
     if thing is None or old is None:
         return None
     return (*taking(thing), *leaving(np.array([*old[:2], GRASP])))
@@ -128,21 +140,30 @@ class Errand:
     steps: Steps
     stage: int = 0
     """steps that are done"""
+    nearest: float = np.inf
+    """metres that were left of the step, at the least"""
     waited: int = 0
-    """frames since the last of them"""
+    """frames since then"""
 
     def seen(self, senses: Floats) -> "Errand":
         """One frame later, fingertips and half a gap [4 or more]."""
-        if self.stage == len(self.steps) or not done(self.steps[self.stage], senses):
+        if self.stage == len(self.steps):
             return replace(self, waited=self.waited + 1)
-        return replace(self, stage=self.stage + 1, waited=0)
+        step, half = self.steps[self.stage], float(senses[3])
+        away = float(np.linalg.norm(senses[:3] - step.place))
+        gripped = not step.felt or (half >= OPENED if step.grip == OPEN else half <= HELD)
+        if away <= step.near and gripped:
+            return replace(self, stage=self.stage + 1, nearest=np.inf, waited=0)
+        if away < self.nearest - CLOSER:
+            return replace(self, nearest=away, waited=0)
+        return replace(self, waited=self.waited + 1)
 
     def failed(self, senses: Floats) -> bool:
         """Has it to begin anew? Nothing is held that should be, or nothing was done for long."""
         if not self.steps:
             return True
         before, now = self.steps[max(self.stage - 1, 0)], self.steps[min(self.stage, len(self.steps) - 1)]
-        holds = self.stage > 0 and before.gap == now.gap == CLOSED
+        holds = self.stage > 0 and before.grip == now.grip == CLOSED
         return self.waited >= PATIENCE or bool(holds and senses[3] < EMPTY)
 
     @property
@@ -157,6 +178,8 @@ class Errands:
     def __init__(self, mind: Mind) -> None:
         self.mind = mind
         self.now: Errand | None = None
+        self.begun = 0
+        """how often one was begun"""
 
     def anew(self, goal: Goal, context: Context) -> bool:
         """Looks at the last frame. Begins another errand, where words or what is sensed ask for it?"""
@@ -167,7 +190,7 @@ class Errands:
             if not self.now.failed(senses):
                 return False
         steps = steps_of(text, lambda name: self.mind.place_of(context, name), self.mind.old_place_of)
-        self.now = Errand(text, steps)
+        self.now, self.begun = Errand(text, steps), self.begun + 1
         return True
 
     def grounded(self, goal: Goal) -> Goal:
@@ -175,52 +198,43 @@ class Errands:
         return goal if self.now is None or not self.now.steps else replace(goal, pose=self.now.wanted[None])
 
 
-def done(step: Step, senses: Floats) -> bool:
-    """Is the body there?"""
-    return bool(_there(numbers((step,))[0], np.asarray(senses, np.float64)))
-
-
 def numbers(steps: Steps) -> Floats:
-    """[W, 5]: place, half a gap (NaN: any), how near."""
-    told = [(*step.place, np.nan if step.gap is None else step.gap, step.near) for step in steps]
+    """[W, 5]: place, grip (NaN: any), how near."""
+    told = [(*step.place, np.nan if step.grip is None else step.grip, step.near) for step in steps]
     return np.array(told, np.float64).reshape(-1, 5)
 
 
-def left(wanted: Floats, senses: Floats) -> Floats:
-    """[N]: metres of the errand that are left, wanted [W, 5], mean over the frames of senses [N, T, >= 4]; a step that
-    is done in one frame is not asked of the next."""
+def left(wanted: Floats, tips: Floats, grips: Floats) -> Floats:
+    """[N]: metres of the errand that are left, wanted [W, 5], mean over the frames of fingertips [N, T, 3] and what the
+    fingers are told [N, T]; a step that is done in one frame is not asked of the next."""
     rest = np.zeros(len(wanted) + 1)
     for step in range(len(wanted) - 1, 0, -1):
-        rest[step - 1] = rest[step] + _apart(wanted[step], wanted[step - 1, :4])
+        rest[step - 1] = rest[step] + _apart(wanted[step], wanted[step - 1, :3], wanted[step - 1, 3])
     # Beyond the last step nothing is left.
     known = np.concatenate([wanted, np.full((1, 5), np.nan)])
-    stage, total = np.zeros(len(senses), np.int64), np.zeros(len(senses))
-    for frame in range(senses.shape[1]):
-        now = senses[:, frame]
-        stage = np.minimum(stage + _there(known[stage], now), len(wanted))
-        total += np.where(stage < len(wanted), _apart(known[stage], now), 0) + rest[stage]
-    return total / senses.shape[1]
+    stage, total = np.zeros(len(tips), np.int64), np.zeros(len(tips))
+    for tip, grip in zip(tips.swapaxes(0, 1), grips.T, strict=True):
+        now = known[stage]
+        told = np.isnan(now[:, 3]) | (now[:, 3] * grip > 0)
+        stage = stage + ((np.linalg.norm(tip - now[:, :3], axis=-1) <= now[:, 4]) & told)
+        total += np.where(stage < len(wanted), _apart(known[stage], tip, grip), 0) + rest[stage]
+    return total / tips.shape[1]
 
 
-def _there(step: Floats, senses: Floats) -> NDArray[np.bool_]:
-    """[...]: is a step [..., 5] done where these are the senses [..., >= 4]?"""
-    gap, half = step[..., 3], senses[..., 3]
-    gripped = np.isnan(gap) | np.where(gap == OPEN, half >= OPENED, half <= HELD)
-    return np.asarray((np.linalg.norm(senses[..., :3] - step[..., :3], axis=-1) <= step[..., 4]) & gripped)
-
-
-def _apart(step: Floats, senses: Floats) -> Floats:
-    """[...] metres."""
-    grip = GRIP * np.abs(np.nan_to_num(senses[..., 3] - step[..., 3]))
-    return np.asarray(np.linalg.norm(senses[..., :3] - step[..., :3], axis=-1) + grip)
+def _apart(step: Floats, tip: Floats, grip: Floats) -> Floats:
+    """[...] metres from a step [..., 5]."""
+    return np.asarray(np.linalg.norm(step[..., :3] - tip, axis=-1) + GRIP * np.nan_to_num(np.abs(step[..., 3] - grip)))
 
 
 def on_errand(rollout: Rollout, goal: Goal) -> Floats:
-    """[B, N]: minus the metres that are left, where there is an errand; rows are one."""
-    senses = plain(rollout.poses)[..., POSE_CAMERA:].astype(np.float64)
+    """[B, N]: minus the metres that are left, where there is an errand."""
+    tips = plain(rollout.poses)[..., POSE_CAMERA : POSE_CAMERA + 3].astype(np.float64)
     if goal.pose is None:
-        return np.zeros(senses.shape[:2])
-    return np.stack([-left(wanted, row) for wanted, row in zip(np.asarray(goal.pose), senses, strict=True)])
+        return np.zeros(tips.shape[:2])
+    if rollout.actions is None:
+        raise BadOption("a rollout that does not say what was done", "its actions", "Fill in `rollout.actions`.")
+    grips = plain(rollout.actions.values)[..., -1].astype(np.float64)
+    return np.stack([-left(*row) for row in zip(np.asarray(goal.pose), tips, grips, strict=True)])
 
 
 def _three(place: Floats) -> tuple[float, float, float]:

@@ -78,14 +78,10 @@ class OracleMind:
 
     def _things(self) -> dict[str, NDArray[np.float64]]:
         task: Any = self.env.unwrapped
-        extra = {"the disc": task.data.mocap_pos[0].copy()} if task.name == "push_cube" else {}
-        return {**task.places(), **extra}
-
-    def picture(self, plan: Plan) -> NDArray[np.uint8]:
-        """Drawn anew, because candidates are not."""
-        task: Any = self.env.unwrapped
-        here = Context(task.render()[None, None], task.pose()[None, None])
-        return np.asarray(oracle_imagine([self.env])(here, plan.actions).pixels)[:, 0]
+        if not hasattr(task, "things"):
+            return {}
+        told = task.things()
+        return dict(zip(told.names, np.asarray(told.places[0], np.float64), strict=True))
 
 
 @dataclass(frozen=True)
