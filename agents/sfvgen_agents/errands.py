@@ -168,8 +168,10 @@ class Errand:
 
     @property
     def wanted(self) -> Floats:
-        """[W, 5]: what is left, see `numbers`."""
-        return numbers(self.steps[self.stage :])
+        """[W, 5]: what is left, see `numbers`, as far as what has to be felt first."""
+        ahead = self.steps[self.stage :]
+        end = next((number for number, step in enumerate(ahead) if step.felt), len(ahead))
+        return numbers(ahead[: max(end, 1)])
 
 
 class Errands:
@@ -206,18 +208,15 @@ def numbers(steps: Steps) -> Floats:
 
 def left(wanted: Floats, tips: Floats, grips: Floats) -> Floats:
     """[N]: metres of the errand that are left, wanted [W, 5], mean over the frames of fingertips [N, T, 3] and what the
-    fingers are told [N, T]; a step that is done in one frame is not asked of the next."""
-    rest = np.zeros(len(wanted) + 1)
-    for step in range(len(wanted) - 1, 0, -1):
+    fingers are told [N, T]; a step that is done in one frame is not asked of the next, but for the last."""
+    last, rest = len(wanted) - 1, np.zeros(len(wanted))
+    for step in range(last, 0, -1):
         rest[step - 1] = rest[step] + _apart(wanted[step], wanted[step - 1, :3], wanted[step - 1, 3])
-    # Beyond the last step nothing is left.
-    known = np.concatenate([wanted, np.full((1, 5), np.nan)])
     stage, total = np.zeros(len(tips), np.int64), np.zeros(len(tips))
     for tip, grip in zip(tips.swapaxes(0, 1), grips.T, strict=True):
-        now = known[stage]
-        told = np.isnan(now[:, 3]) | (now[:, 3] * grip > 0)
-        stage = stage + ((np.linalg.norm(tip - now[:, :3], axis=-1) <= now[:, 4]) & told)
-        total += np.where(stage < len(wanted), _apart(known[stage], tip, grip), 0) + rest[stage]
+        now = wanted[stage]
+        stage = np.minimum(stage + (np.linalg.norm(tip - now[:, :3], axis=-1) <= now[:, 4]), last)
+        total += _apart(wanted[stage], tip, grip) + rest[stage]
     return total / tips.shape[1]
 
 
@@ -229,7 +228,7 @@ def _apart(step: Floats, tip: Floats, grip: Floats) -> Floats:
 def on_errand(rollout: Rollout, goal: Goal) -> Floats:
     """[B, N]: minus the metres that are left, where there is an errand."""
     tips = plain(rollout.poses)[..., POSE_CAMERA : POSE_CAMERA + 3].astype(np.float64)
-    if goal.pose is None:
+    if goal.pose is None or not np.shape(goal.pose)[1]:
         return np.zeros(tips.shape[:2])
     if rollout.actions is None:
         raise BadOption("a rollout that does not say what was done", "its actions", "Fill in `rollout.actions`.")
