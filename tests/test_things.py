@@ -22,7 +22,7 @@ from sfvgen_planner.types import Context, Things
 from sfvgen_planner.world.finding import find, look_for
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.pose import turned_by
-from sfvgen_planner.world.things import Found, ThingHead, shown_at, standing
+from sfvgen_planner.world.things import Found, ThingHead, shown_at, spread, standing
 
 EYE = np.array([0, 0, 1, 1, 0, 0, 0], np.float32)
 """A length above the table, looking down."""
@@ -169,6 +169,19 @@ def test_a_camera_that_turned_is_allowed_for(head: ThingHead) -> None:
     expected = ray * (where[:, 2] / ray[:, 2])[:, None]
     torch.testing.assert_close(turned.place[:, 0, :2], expected[:, :2], atol=1e-4, rtol=1e-3)
     assert (turned.place[:, 0, 0] - still.place[:, 0, 0]).abs().min() > 0.09
+
+
+def test_what_may_be_elsewhere_is_looked_for_along_its_ray(head: ThingHead) -> None:
+    found = asked(head, scenes(5, 1005)[0])
+    eye = head.eye.expand(5, -1)
+    places = spread(found, eye, 5, far=2.0)
+    torch.testing.assert_close(places[:, :, 2], found.place)
+    where = shown_at(places.flatten(1, 2), camera(rows=5), eye, 1.0).reshape(5, 3, 5, 2)
+    torch.testing.assert_close(where, where[:, :, 2:3].expand_as(where), atol=1e-4, rtol=0)
+    ends = (places[:, :, -1] - places[:, :, 0]).norm(dim=-1)
+    torch.testing.assert_close(ends, 4 * found.doubt.square().sum(-1).sqrt())
+    nearness = (places - eye[:, None, None, :3]).norm(dim=-1)
+    assert (nearness.diff(dim=-1) > 0).all()
 
 
 def test_pictures_know_no_neighbour_and_names_none(head: ThingHead) -> None:
