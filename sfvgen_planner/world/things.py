@@ -119,7 +119,8 @@ def spread(found: Found, eye: Tensor, number: int, far: float = FARTHEST) -> Ten
     doubts either way: across its ray a thing is hardly ever elsewhere, along it may be."""
     ray = F.normalize(found.place - eye[:, None, :3], dim=-1)
     steps = torch.linspace(-far, far, number, device=ray.device)[:, None] * found.doubt.norm(dim=-1)[..., None, None]
-    return found.place[:, :, None] + steps * ray[:, :, None]
+    spread_out: Tensor = found.place[:, :, None] + steps * ray[:, :, None]
+    return spread_out
 
 
 def standing(at: Tensor, height: Tensor, cameras: Tensor, eye: Tensor, wide: float) -> Tensor:
