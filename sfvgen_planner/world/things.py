@@ -115,8 +115,8 @@ class ThingHead(nn.Module):
 
 
 def spread(found: Found, eye: Tensor, number: int, far: float = FARTHEST) -> Tensor:
-    """[R, K, S, 3]: so many places where things may be as well, from the nearest to the eye [R, 7] to the farthest, `far`
-    doubts either way: across its ray a thing is hardly ever elsewhere, along it may be."""
+    """[R, K, S, 3]: so many places where things may be as well, from the nearest to the eye [R, 7] to the farthest,
+    `far` doubts either way: across its ray a thing is hardly ever elsewhere, along it may be."""
     ray = F.normalize(found.place - eye[:, None, :3], dim=-1)
     steps = torch.linspace(-far, far, number, device=ray.device)[:, None] * found.doubt.norm(dim=-1)[..., None, None]
     spread_out: Tensor = found.place[:, :, None] + steps * ray[:, :, None]
