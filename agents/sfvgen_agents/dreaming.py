@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.types import Actions, Context, Rollout
+from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions, Context, Rollout
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.model import WorldModel
+from sfvgen_planner.world.pose_head import foresee
 from sfvgen_planner.world.sampler import SamplerConfig
 
 
@@ -65,3 +66,31 @@ class Dreaming:
             terminated=parted(dreamt.judged.terminated),
             latents=parted(dreamt.latents),
         )
+
+
+@dataclass(frozen=True)
+class Foreseeing:
+    """The same world with its eyes closed: where the body and its camera will be, as a dream begins with; nothing is drawn
+    and nothing is paid."""
+
+    world: WorldModel
+    body: str
+    camera: str | None
+
+    @torch.no_grad()
+    def __call__(self, context: Context, actions: Actions) -> Rollout:
+        """Poses, and zeros."""
+        world, layout = self.world, self.world.encoder.layout
+        device = next(world.parameters()).device
+        poses = torch.as_tensor(context.poses, device=device)[:, -world.config.past :]
+        rows, count = int(actions.values.shape[0]), int(actions.values.shape[1])
+        known = Facts.of_poses(poses, layout, self.body, self.camera)
+        new = Facts.of_actions(actions, layout, self.body, self.camera).to(device)
+        parts: list[Facts] = []
+        for start in range(0, new.frames, FRAMES_PER_CHUNK):
+            parts.append(foresee(world.encoder, world.pose_head, known, new[start : start + FRAMES_PER_CHUNK]))
+            known = Facts.join(known.repeat(new.rows // known.rows), parts[-1])[-world.config.past :]
+        found = torch.cat([part.poses for part in parts], 1)[..., : layout[self.body].pose_size]
+        found = found.reshape(rows, count, *found.shape[1:])
+        nothing = found.new_zeros(found.shape[:3])
+        return Rollout(found, nothing, nothing, nothing)

@@ -7,15 +7,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sfvgen_agents.dreaming import Dreaming
+from sfvgen_agents.dreaming import Dreaming, Foreseeing
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.memory import Bank, Memory, MemoryConfig, Seen, merged, remember, start, view_of
+from sfvgen_planner.memory.keeping import begun
 from sfvgen_planner.memory.rows import put
 from sfvgen_planner.planning.objectives import latents_of
 from sfvgen_planner.types import Context, Imagine, Plan, Rollout, Window
 from sfvgen_planner.world.facts import Facts
+from sfvgen_planner.world.finding import find, look_back
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
+from sfvgen_planner.world.things import Found
 from sfvgen_planner.world.wanting import posture_of, wanted
 
 Rows = NDArray[np.bool_]
@@ -38,6 +41,9 @@ class Mind(Protocol):
     def imagine(self, steps: int) -> Imagine:
         """The world as it is remembered now, with so many denoising steps. What it imagines is never remembered."""
 
+    def foresee(self) -> Imagine:
+        """The same for who asks only where the body will be: poses, quickly; all else may be 0 or missing."""
+
     def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
         """[B, T, A]: the actions that lead through what a plan in words expects to happen."""
 
@@ -47,6 +53,13 @@ class Mind(Protocol):
     def kept_places(self) -> NDArray[np.float64] | None:
         """[K, 3] metres from where its first episode began: where the frames that are kept of it were seen, oldest
         first; None where none are."""
+
+    def place_of(self, context: Context, name: str) -> NDArray[np.float64] | None:
+        """[3] metres in the frame of the senses: where the last of these frames shows a thing, "the red cube"; None where
+        it does not."""
+
+    def old_place_of(self, name: str) -> NDArray[np.float64] | None:
+        """The same, of the oldest frame that is kept of its first episode and shows it; None where none does."""
 
 
 class LearnedMind:
@@ -83,6 +96,8 @@ class LearnedMind:
         gone = torch.from_numpy(rows).to(self.memory.seeds.device)
         self.memory = self.memory.reset(gone)
         self._earlier = [replace(one, weight=torch.where(gone, 0, one.weights)) for one in self._earlier]
+        if self.memory.album is not None:
+            self.memory = replace(self.memory, album=begun(self.world, self.memory.album, self._first(rows, context)))
         for row in np.flatnonzero(rows) if self.bank is not None else ():
             view = view_of(self.world, self.body, context.pixels[row, -1], context.poses[row, -1])
             found = self.bank.recall(view, self.nearest).memory  # type: ignore[union-attr]
@@ -109,6 +124,10 @@ class LearnedMind:
             factors = self.memory.factors
         return Dreaming(world, factors, self.body, self.camera, SamplerConfig(steps), self.seeds)
 
+    def foresee(self) -> Imagine:
+        """Without a picture."""
+        return Foreseeing(self.world, self.body, self.camera)
+
     @torch.no_grad()
     def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
         """Inverse dynamics of the frames that are expected, and of the last one seen."""
@@ -134,6 +153,17 @@ class LearnedMind:
         cameras = album.frames(0)[1]
         return np.asarray(cameras[:, :3].double().cpu()) * self.layout[self.body].length
 
+    def place_of(self, context: Context, name: str) -> NDArray[np.float64] | None:
+        """Of the first row's last picture."""
+        return _shown(find(self.world, self.body, context, (name,), self.camera))
+
+    def old_place_of(self, name: str) -> NDArray[np.float64] | None:
+        """Of the first row's album."""
+        album = None if self.memory is None else self.memory.album
+        if album is None or not (album.given[0] > 0).any():
+            return None
+        return _shown(look_back(self.world, self.body, *album.frames(0), (name,)))
+
     def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """[B, N, T, C, h, w] -> uint8 [B, N, T, h, w, 3]."""
         frames: torch.Tensor = self.world.codec.decode(latents.flatten(0, 1))
@@ -152,6 +182,14 @@ class LearnedMind:
         poses = torch.as_tensor(rollout.poses).to(asked)
         return posture_of(asked).apart(self.world.pose_head.senses(poses, self.layout.index(self.body)))
 
+    def _first(self, rows: Rows, context: Context) -> Seen:
+        """The frame that these rows begin with."""
+        poses = torch.as_tensor(context.poses, device=self._device())[:, -1:]
+        facts = Facts.of_poses(poses, self.layout, self.body, self.camera)
+        with torch.no_grad():
+            latents = self.world.codec.encode(torch.as_tensor(context.pixels, device=self._device())[:, -1:])
+        return Seen(latents, facts, weight=torch.from_numpy(rows.astype(np.float32)).to(latents))
+
     def _remembering(self, memory: Memory) -> WorldModel:
         """The world with this memory in its weights; made once for all plans until something else is remembered."""
         if self._merged is None or self._merged[0] is not memory:
@@ -160,3 +198,9 @@ class LearnedMind:
 
     def _device(self) -> torch.device:
         return next(self.world.parameters()).device
+
+
+def _shown(found: Found) -> NDArray[np.float64] | None:
+    """[3]: where the first picture [R] that shows the one thing asked for has it; None if none does."""
+    there = torch.nonzero(found.seen[:, 0] > 0)
+    return None if len(there) == 0 else np.asarray(found.place[there[0, 0], 0].double().cpu())

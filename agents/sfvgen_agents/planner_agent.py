@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sfvgen_agents.errands import Errands
 from sfvgen_agents.history import History
 from sfvgen_agents.minds import Mind, Rows
 from sfvgen_agents.retracing import BACK, Trail
@@ -41,6 +42,8 @@ class Way:
     """the body's closed list, where the space is one of phrases"""
     proposals: Proposals | None = None
     """that each plan begins with"""
+    errands: bool = False
+    """is the instruction of the moment to be grounded in places"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.every <= self.space.frames:
@@ -57,6 +60,8 @@ class PlannerAgent:
     ) -> None:
         if way.decompose is not None and rows > 1:
             raise BadOption(f"{rows} episodes with sub-goals", "one", "Each has its own; build an agent for each.")
+        if way.errands and rows > 1:
+            raise BadOption(f"{rows} episodes on errands", "one", "Each has its own; build an agent for each.")
         self.mind, self.way, self.rows = mind, way, rows
         self.parameters = dict(parameters or {})
         self.seconds: list[float] = []
@@ -114,6 +119,7 @@ class PlannerAgent:
         self._queue: NDArray[Any] = np.zeros((self.rows, 0))
         self._led = None
         self._trail: Trail | None = None
+        self._errands = Errands(self.mind)
         self._done, self._text, self._stage = 0, "", 0
 
     def _unseen(self, rows: int) -> Rows:
@@ -123,8 +129,9 @@ class PlannerAgent:
     def _acts(self, pixels: NDArray[np.uint8], poses: Floats, new: Rows, goal: Goal) -> NDArray[Any]:
         """[B, A]: looks at the next frame, remembers if a chunk is complete, plans if nothing is left to be done."""
         self._look(pixels, poses, new)
-        if new.any() or self._done >= self._queue.shape[1]:
-            self._replan(self._with_way_back(goal, poses), new)
+        anew = self.way.errands and self._errands.anew(goal, self.history.context)
+        if new.any() or anew or self._done >= self._queue.shape[1]:
+            self._replan(self._errands.grounded(goal) if self.way.errands else self._with_way_back(goal, poses), new)
         self._done += 1
         self._led = self._queue[:, self._done - 1]
         return self._led
@@ -153,15 +160,11 @@ class PlannerAgent:
     def _replan(self, goal: Goal, new: Rows) -> None:
         began, way = perf_counter(), self.way
         space = way.space if way.decompose is None else self._asked(way.decompose, goal)
-        planner = Planner(
-            self.mind.imagine(way.budget.denoising_steps),
-            way.objective,
-            space,
-            way.solver,
-            way.budget,
-            self.mind.imagine(way.budget.final_steps) if way.budget.finalists else None,
-            proposals=way.proposals,
-        )
+        # An errand asks only where the body will be: of its candidates none is drawn.
+        imagine = self.mind.foresee() if way.errands else self.mind.imagine(way.budget.denoising_steps)
+        again = way.budget.finalists and not way.errands
+        fine = self.mind.imagine(way.budget.final_steps) if again else None
+        planner = Planner(imagine, way.objective, space, way.solver, way.budget, fine, proposals=way.proposals)
         before = self.plan if space == way.space else None
         done = self._done // space.frames_each
         plan = planner.plan(self.history.context, goal, seeds=self.seeds, before=before, done=done, fresh=new)

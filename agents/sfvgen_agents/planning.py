@@ -89,7 +89,8 @@ def way_of(
         raise BadOption(f"actions {action_space}", "a Box or Discrete space", "Wrap the environment.")
     low, high = np.asarray(action_space.low, float), np.asarray(action_space.high, float)
     proposals = Proposals(propose, habits) if habits and propose is not None else None
-    return Way(wanted, Space.box(low.tolist(), high.tolist(), horizon), chosen, spent, every, proposals=proposals)
+    space, errands = Space.box(low.tolist(), high.tolist(), horizon), "errand" in objective
+    return Way(wanted, space, chosen, spent, every, proposals=proposals, errands=errands)
 
 
 def planner_agent(

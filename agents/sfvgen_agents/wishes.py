@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sfvgen_agents.errands import on_errand
 from sfvgen_agents.minds import Mind
 from sfvgen_agents.retracing import FACING, astray
 from sfvgen_planner.errors import BadOption, UnknownName, closest
@@ -41,6 +42,7 @@ def objective_of(text: str, mind: Mind, clip: str | None = None) -> Term:
         "goal": lambda: GoalImage(_from(mind, "goal_latents")),
         "posture": lambda: GoalPosture(_from(mind, "apart")),
         "retrace": lambda: Custom(_retraced),
+        "errand": lambda: Custom(on_errand),
         "place": lambda: _as_judged(mind),
         "text": lambda: GoalText(_alike(mind, clip)),
     }

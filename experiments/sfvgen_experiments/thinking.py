@@ -37,7 +37,8 @@ class OracleMind:
         self.env = env
 
     def begin(self, rows: NDArray[np.bool_], context: Context) -> None:
-        """Nothing to forget."""
+        """Notes where things are."""
+        self._first = self._things()
 
     def saw(self, window: Window, rows: NDArray[np.bool_]) -> None:
         """Nothing to remember."""
@@ -45,6 +46,10 @@ class OracleMind:
     def imagine(self, steps: int) -> Imagine:
         """Exact, whatever the steps."""
         return oracle_imagine([self.env], pixels=False)
+
+    def foresee(self) -> Imagine:
+        """The same: a simulator draws nothing anyway."""
+        return self.imagine(1)
 
     def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
         """What the body makes of the phrases."""
@@ -63,11 +68,20 @@ class OracleMind:
     def kept_places(self) -> None:
         """It keeps nothing."""
 
-    def picture(self, plan: Plan) -> NDArray[np.uint8]:
-        """Drawn anew, because candidates are not."""
+    def place_of(self, context: Context, name: str) -> NDArray[np.float64] | None:
+        """Where it truly is."""
+        return self._things().get(name)
+
+    def old_place_of(self, name: str) -> NDArray[np.float64] | None:
+        """Where it truly was when the episode began."""
+        return self._first.get(name)
+
+    def _things(self) -> dict[str, NDArray[np.float64]]:
         task: Any = self.env.unwrapped
-        here = Context(task.render()[None, None], task.pose()[None, None])
-        return np.asarray(oracle_imagine([self.env])(here, plan.actions).pixels)[:, 0]
+        if not hasattr(task, "things"):
+            return {}
+        told = task.things()
+        return dict(zip(told.names, np.asarray(told.places[0], np.float64), strict=True))
 
 
 @dataclass(frozen=True)

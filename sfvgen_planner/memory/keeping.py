@@ -25,6 +25,13 @@ def blank(world: WorldModel, rows: int, frames: int) -> Album:
 
 
 @torch.no_grad()
+def begun(world: WorldModel, album: Album, first: Seen) -> Album:
+    """With the one frame that episodes begin with, which is no window's; rows of weight 0 are as they were."""
+    cameras = world.encoder.cameras(first.facts).to(album.cameras)
+    return with_frame(album, first.latents[:, 0], cameras[:, 0]).where(first.weights > 0, album)
+
+
+@torch.no_grad()
 def keep(world: WorldModel, album: Album, window: Seen) -> Album:
     """With some of a window's new frames; rows of weight 0 are as they were."""
     cameras, more = world.encoder.cameras(window.facts).to(album.cameras), album

@@ -26,9 +26,7 @@ def look_for(
 ) -> Found:
     """The same by clean latents [R, C, h, w], seen or dreamt, and their poses [R, P]: [R, K]."""
     layout = world.encoder.layout
-    if not bool(world.things.known[layout.index(body)]):
-        hint = "Train it: sfvgen train init=<world> learn=things."
-        raise BadOption(f"things around {body!r}", "a body around whom this world has learned to find them", hint)
+    check_known(world, body)
     like = next(world.things.parameters())
     facts = Facts.of_poses(poses[:, None].to(like), layout, body, camera)
     senses = world.pose_head.moved(facts)[0][:, 0]
@@ -36,3 +34,22 @@ def look_for(
     cameras = world.encoder.cameras(facts)[:, 0]
     found: Found = world.things(latents.to(like), cameras, senses, facts.embodiment, words)
     return found
+
+
+@torch.no_grad()
+def look_back(world: WorldModel, body: str, latents: Tensor, cameras: Tensor, names: Sequence[str]) -> Found:
+    """The same by clean latents [R, C, h, w] that were kept, and cameras [R, 8]: nobody knows what the body felt then."""
+    check_known(world, body)
+    like = next(world.things.parameters())
+    words = said(world.encoder.text, list(names)).to(like).expand(len(latents), -1, -1)
+    embodiment = torch.full((len(latents),), world.encoder.layout.index(body), device=like.device)
+    senses = like.new_zeros(len(latents), world.things.feel.in_features)
+    found: Found = world.things(latents.to(like), cameras.to(like), senses, embodiment, words)
+    return found
+
+
+def check_known(world: WorldModel, body: str) -> None:
+    """Has this world learned to find things around this body?"""
+    if not bool(world.things.known[world.encoder.layout.index(body)]):
+        hint = "Train it: sfvgen train init=<world> learn=things."
+        raise BadOption(f"things around {body!r}", "a body around whom this world has learned to find them", hint)
