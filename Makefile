@@ -45,11 +45,12 @@ SETS := reach push_cube push_sweep cube_return cube_sweep lane_keep route_return
 NOISE := $(addsuffix _noise,$(SETS))
 ENDS := reach_wander reach_short
 HABITS := reach reach_short reach_habits push_cube push_cube_habits cube_return lane_keep route_return
+THINGS := reach_short push_cube push_sweep cube_return cube_sweep reach_looks push_cube_looks cube_return_looks
 comma := ,
 empty :=
 list = [$(subst $(empty) $(empty),$(comma),$(addprefix $(RUN)/data/,$(1)))]
 record = $(BIN)/sfvgen collect task=$(1) episodes=$(2) out=$(RUN)/data/$(3) seed=$(4) camera=$(5) workers=$(JOBS) \
-  length=$(or $(7),medium) 'behaviour=$(or $(6),{mixed:3$(comma)expert:1$(comma)phrases:1})'
+  length=$(or $(7),medium) steps=$(or $(8),null) 'behaviour=$(or $(6),{mixed:3$(comma)expert:1$(comma)phrases:1})'
 train = $(BIN)/sfvgen train latents=$(RUN)/latents precision=$(PRECISION)
 
 world: $(STAMP)  ## record, train and pack the world that comes with the package (hours)
@@ -81,7 +82,11 @@ world: $(STAMP)  ## record, train and pack the world that comes with the package
 	$(call record,push_cube,1500,push_cube_habits,9,fixed,{mixed:2$(comma)expert:1},short)
 	$(call record,reach,2000,reach_habits,9,fixed,{mixed:2$(comma)expert:1},short)
 	$(train) 'data=$(call list,$(HABITS))' init=$(RUN)/ahead/world out=$(RUN)/habits steps=5000 batch=20 rate=0.0015 learn=habits
-	$(BIN)/sfvgen pack world=$(RUN)/habits/world out=sfvgen_planner/pretrained/world
+	$(call record,reach,4000,reach_looks,10,fixed,{random:1$(comma)wander:2$(comma)phrases:1},short,6)
+	$(call record,push_cube,1500,push_cube_looks,10,fixed,{random:1$(comma)wander:1$(comma)mixed:1},short,6)
+	$(call record,cube_return,1500,cube_return_looks,10,fixed,{wander:1$(comma)mixed:1},long,6)
+	$(train) 'data=$(call list,$(THINGS))' init=$(RUN)/habits/world out=$(RUN)/things steps=9000 batch=8 learn=things
+	$(BIN)/sfvgen pack world=$(RUN)/things/world out=sfvgen_planner/pretrained/world
 
 test: lint  ## lint, then every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

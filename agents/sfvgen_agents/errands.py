@@ -19,7 +19,8 @@ from sfvgen_planner.types import POSE_CAMERA, Context, Rollout
 
 Floats = NDArray[np.float64]
 Find = Callable[[str], Floats | None]
-"""name -> where that thing is, [3] metres in the frame of the senses' fingertips; None where nobody knows"""
+"""name -> where that thing is, [3] metres in the frame of the senses' fingertips; [S, 3] if it may be nearer to the eye
+or farther as well, the likeliest in the middle; None where nobody knows"""
 
 OPEN, CLOSED = -1.0, 1.0
 """What the last number of an action says to the fingers."""
@@ -35,6 +36,8 @@ LIFT, GRASP, DROP = 0.12, 0.022, 0.030
 HOME = (0.28, 0.0, 0.22)
 PATIENCE = 10
 """Frames without coming closer; then something went otherwise than was thought, and the errand begins anew."""
+ALONG = 0.02
+"""Metres that are near enough to one of several places where a thing may be."""
 FREE = (0.405, 0.11)
 """Where things may stand on a table with a box at its side: the middle of that, forwards and away from the box."""
 
@@ -79,8 +82,12 @@ def leaving(place: Floats) -> Steps:
 
 
 def _reach(find: Find, was: Find, named: Sequence[str]) -> Steps | None:
-    place = find(named[0])
-    return None if place is None else (Step(_three(place)),)
+    """To where it is; where it may be nearer or farther as well, to one place after the other."""
+    places = find(named[0])
+    if places is None:
+        return None
+    near = Step.near if places.ndim == 1 else ALONG
+    return tuple(Step(_three(place), near=near) for place in places.reshape(-1, 3))
 
 
 def _home(find: Find, was: Find, named: Sequence[str]) -> Steps | None:
@@ -89,14 +96,14 @@ def _home(find: Find, was: Find, named: Sequence[str]) -> Steps | None:
 
 def _push(find: Find, was: Find, named: Sequence[str]) -> Steps | None:
     """Taken between the fingers, and dragged."""
-    thing, goal = find(named[0]), find(named[1])
+    thing, goal = _at(find, named[0]), _at(find, named[1])
     if thing is None or goal is None:
         return None
     return (*taking(thing)[:3], Step((float(goal[0]), float(goal[1]), GRASP), CLOSED))
 
 
 def _put(find: Find, was: Find, named: Sequence[str]) -> Steps | None:
-    thing, box = find(named[0]), find(named[1])
+    thing, box = _at(find, named[0]), _at(find, named[1])
     if thing is None or box is None:
         return None
     return (*taking(thing), *leaving(np.array([*box[:2], DROP])))
@@ -104,9 +111,9 @@ def _put(find: Find, was: Find, named: Sequence[str]) -> Steps | None:
 
 def _give_back(find: Find, was: Find, named: Sequence[str]) -> Steps | None:
     """To where it stood; where nobody remembers that, to the middle of where it may have stood."""
-    thing, old = find(named[0]), was(named[0])
+    thing, old = _at(find, named[0]), was(named[0])
     if old is None:
-        box = find("the box")
+        box = _at(find, "the box")
         old = None if box is None else np.array([FREE[0], -np.copysign(FREE[1], box[1])])
     if thing is None or old is None:
         return None
@@ -234,6 +241,12 @@ def on_errand(rollout: Rollout, goal: Goal) -> Floats:
         raise BadOption("a rollout that does not say what was done", "its actions", "Fill in `rollout.actions`.")
     grips = plain(rollout.actions.values)[..., -1].astype(np.float64)
     return np.stack([-left(*row) for row in zip(np.asarray(goal.pose), tips, grips, strict=True)])
+
+
+def _at(find: Find, name: str) -> Floats | None:
+    """[3]: where it is, the likeliest place if there are several."""
+    places = find(name)
+    return None if places is None else places.reshape(-1, 3)[places.size // 6]
 
 
 def _three(place: Floats) -> tuple[float, float, float]:

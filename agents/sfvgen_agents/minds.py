@@ -13,15 +13,17 @@ from sfvgen_planner.memory import Bank, Memory, MemoryConfig, Seen, merged, reme
 from sfvgen_planner.memory.keeping import begun
 from sfvgen_planner.memory.rows import put
 from sfvgen_planner.planning.objectives import latents_of
-from sfvgen_planner.types import Context, Imagine, Plan, Rollout, Window
+from sfvgen_planner.types import POSE_CAMERA, Context, Imagine, Plan, Rollout, Window
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.finding import find, look_back
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
-from sfvgen_planner.world.things import Found
+from sfvgen_planner.world.things import Found, spread
 from sfvgen_planner.world.wanting import posture_of, wanted
 
 Rows = NDArray[np.bool_]
+VAGUE, MAYBE = 0.03, 5
+"""Metres of doubt from which on a thing is looked for along its ray, at so many places."""
 EARLIER = 16
 """Windows of an episode that a mind keeps to replay, and for new ones to be told apart from."""
 
@@ -55,8 +57,8 @@ class Mind(Protocol):
         first; None where none are."""
 
     def place_of(self, context: Context, name: str) -> NDArray[np.float64] | None:
-        """[3] metres in the frame of the senses: where the last of these frames shows a thing, "the red cube"; None where
-        it does not."""
+        """[3] metres in the frame of the senses: where the last of these frames shows a thing, "the red cube"; [S, 3]
+        if it may be nearer or farther as well, from the fingertips on; None where it does not."""
 
     def old_place_of(self, name: str) -> NDArray[np.float64] | None:
         """The same, of the oldest frame that is kept of its first episode and shows it; None where none does."""
@@ -155,7 +157,14 @@ class LearnedMind:
 
     def place_of(self, context: Context, name: str) -> NDArray[np.float64] | None:
         """Of the first row's last picture."""
-        return _shown(find(self.world, self.body, context, (name,), self.camera))
+        found = find(self.world, self.body, context, (name,), self.camera)
+        if (place := _shown(found)) is None or float(found.doubt[0, 0].norm()) < VAGUE:
+            return place
+        eye = self.world.things.eye[[self.layout.index(self.body)]]
+        places = np.asarray(spread(found, eye, MAYBE)[0, 0].double().cpu())
+        here = np.asarray(context.poses[0, -1, POSE_CAMERA : POSE_CAMERA + 3])
+        far = np.linalg.norm(places[[0, -1]] - here, axis=-1)
+        return places if far[0] <= far[1] else places[::-1]
 
     def old_place_of(self, name: str) -> NDArray[np.float64] | None:
         """Of the first row's album."""

@@ -30,8 +30,10 @@ GRAIN = 0.05
 """By which latents are disturbed: what was dreamt is read as well."""
 
 
-SAME = 1e-4
-"""By which cameras may differ that first stand in one place."""
+UNFELT = 0.25
+"""Share of pictures of which nobody knows what the body felt then, as of those that are kept."""
+SAME = 0.01
+"""Metres by which cameras may differ that first stand in one place: worlds are shipped in half precision."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,10 @@ class ThingLoss(nn.Module):
         super().__init__()
         self.world = world
 
-    def forward(self, survey: Survey, grain: Tensor) -> Tensor:
-        """Scalar. `grain` [R, C, h, w] disturbs latents."""
+    def forward(self, survey: Survey, grain: Tensor, felt: Tensor) -> Tensor:
+        """Scalar. `grain` [R, C, h, w] disturbs latents; of what the body felt only `felt`, bool [R], is told."""
         world, facts = self.world, survey.facts
-        senses = world.pose_head.moved(facts)[0][:, 0]
+        senses = world.pose_head.moved(facts)[0][:, 0] * felt[:, None]
         words = said(world.encoder.text, list(survey.texts)).reshape(*survey.there.shape, -1).to(grain)
         cameras = world.encoder.cameras(facts)[:, 0]
         found = world.things(survey.latents + grain, cameras, senses, facts.embodiment, words)
@@ -169,7 +171,8 @@ def train_things(
         parts = [one.sample(rng, int(n), layout, names) for one, n in zip(told, counts, strict=True) if n]
         survey = Survey.joined(parts).to(accelerator.device)
         grain = torch.from_numpy(GRAIN * rng.standard_normal(survey.latents.shape)).to(survey.latents)
-        value: Tensor = model(survey, grain)
+        felt = torch.from_numpy(rng.random(rows) >= UNFELT).to(accelerator.device)
+        value: Tensor = model(survey, grain, felt)
         return value, {"things": float(value.detach())}
 
     return trained(running, world, folder, loss, listen, saved)

@@ -24,6 +24,8 @@ GLANCES, SAID, FINE, BRUSH = 4, 24, 2, 32
 """Maps of a thing, numbers that tell what a spot shows, spots that a latent is split into each way, and channels."""
 NUDGE = 0.1
 """Of half a picture: a unit by which the middle of a half hidden thing is told to be elsewhere."""
+FARTHEST = 1.5
+"""Doubts along a ray within which a thing is looked for."""
 DOWN = 0.1
 """Least slope of a ray that is looked along."""
 
@@ -110,6 +112,15 @@ class ThingHead(nn.Module):
         """How many spots are side by side, and below each other."""
         across = int((self.grid[:, 1] == self.grid[0, 1]).sum())
         return float(across), float(len(self.grid) // across)
+
+
+def spread(found: Found, eye: Tensor, number: int, far: float = FARTHEST) -> Tensor:
+    """[R, K, S, 3]: so many places where things may be as well, from the nearest to the eye [R, 7] to the farthest,
+    `far` doubts either way: across its ray a thing is hardly ever elsewhere, along it may be."""
+    ray = F.normalize(found.place - eye[:, None, :3], dim=-1)
+    steps = torch.linspace(-far, far, number, device=ray.device)[:, None] * found.doubt.norm(dim=-1)[..., None, None]
+    spread_out: Tensor = found.place[:, :, None] + steps * ray[:, :, None]
+    return spread_out
 
 
 def standing(at: Tensor, height: Tensor, cameras: Tensor, eye: Tensor, wide: float) -> Tensor:
