@@ -24,6 +24,8 @@ CLOSER = 0.003
 """Metres that one has to come closer by, to have come closer."""
 PATIENCE = 10
 """Frames without coming closer; then something went otherwise than was thought, and the errand begins anew."""
+SETTLED = 3
+"""Frames after the last step in which words may change; if they do not, it was not done as it was meant."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,14 @@ class Errand:
         return replace(self, waited=self.waited + 1)
 
     def failed(self, senses: Floats) -> bool:
-        """Has it to begin anew? Nothing is held that should be, or nothing was done for long."""
+        """Has it to begin anew? Nothing is held that should be, nothing came of it for long, or it
+        is over and still asked for."""
         if not self.steps:
             return True
         before, now = self.steps[max(self.stage - 1, 0)], self.steps[min(self.stage, len(self.steps) - 1)]
         holds = self.stage > 0 and before.grip == now.grip == CLOSED
-        return self.waited >= PATIENCE or bool(holds and senses[3] < EMPTY)
+        over = self.stage == len(self.steps)
+        return self.waited >= (SETTLED if over else PATIENCE) or bool(holds and senses[3] < EMPTY)
 
     @property
     def wanted(self) -> Floats:
