@@ -131,6 +131,9 @@ class Fake:
     def imagine(self, steps: int) -> Imagine:
         return self.world  # type: ignore[no-any-return]
 
+    def foresee(self) -> Imagine:
+        return self.world  # type: ignore[no-any-return]
+
     def kept_places(self) -> np.ndarray | None:
         """Nothing is kept."""
         return None

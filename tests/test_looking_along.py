@@ -5,7 +5,7 @@ import torch
 from world_fakes import tiny_world
 
 import sfvgen_agents.minds as minds
-from sfvgen_agents.errands import steps_of
+from sfvgen_agents.errands import Known, steps_of
 from sfvgen_planner.types import Context
 from sfvgen_planner.world.things import Found
 
@@ -49,11 +49,11 @@ def test_what_may_be_farther_is_many_places_on_one_ray_from_the_fingertips_on(mo
 
 def test_a_gripper_goes_to_each_of_them_but_takes_what_is_likeliest() -> None:
     places = np.stack([BALL - 0.05, BALL, BALL + 0.05])
-    sweep = steps_of("move the gripper to the red ball (1 of 2)", lambda name: places, lambda name: None)
+    sweep = steps_of("move the gripper to the red ball (1 of 2)", Known(lambda name: places, lambda name: None))
     assert np.allclose([step.place for step in sweep], places)
-    (straight,) = steps_of("move the gripper to the red ball", lambda name: BALL, lambda name: None)
+    (straight,) = steps_of("move the gripper to the red ball", Known(lambda name: BALL, lambda name: None))
     assert np.allclose(straight.place, BALL)
     assert straight.near < sweep[0].near
-    taken = steps_of("push the red cube onto the disc", lambda name: places, lambda name: None)
+    taken = steps_of("push the red cube onto the disc", Known(lambda name: places, lambda name: None))
     assert np.allclose(taken[0].place[:2], BALL[:2])
-    assert taken == steps_of("push the red cube onto the disc", lambda name: BALL, lambda name: None)
+    assert taken == steps_of("push the red cube onto the disc", Known(lambda name: BALL, lambda name: None))

@@ -80,7 +80,7 @@ def test_what_the_oracle_imagined_is_what_then_happens() -> None:
     for step in range(8):
         action = agent.act(observation, info)
         if step == 0:
-            future = agent.mind.picture(agent.plan)[0]  # type: ignore[arg-type]
+            future = agent.mind.picture(agent.history.context, agent.plan)[0]  # type: ignore[arg-type]
         observation, *_, info = env.step(action.astype(float))
         assert np.array_equal(observation["pixels"], future[step])
 

@@ -70,8 +70,8 @@ class Dreaming:
 
 @dataclass(frozen=True)
 class Foreseeing:
-    """The same world with its eyes closed: where the body and its camera will be, as a dream begins with; nothing is drawn
-    and nothing is paid."""
+    """The same world with its eyes closed: where the body and its camera will be, which a dream begins with. Nothing is
+    drawn, and nothing is paid."""
 
     world: WorldModel
     body: str

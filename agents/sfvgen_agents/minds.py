@@ -49,8 +49,8 @@ class Mind(Protocol):
     def translate(self, context: Context, plan: Plan) -> NDArray[np.float32]:
         """[B, T, A]: the actions that lead through what a plan in words expects to happen."""
 
-    def picture(self, plan: Plan) -> NDArray[np.uint8]:
-        """uint8 [B, T, h, w, 3]: what a plan made just now expects to see."""
+    def picture(self, context: Context, plan: Plan) -> NDArray[np.uint8]:
+        """uint8 [B, T, h, w, 3]: what a plan made just now, after these frames, expects to see."""
 
     def kept_places(self) -> NDArray[np.float64] | None:
         """[K, 3] metres from where its first episode began: where the frames that are kept of it were seen, oldest
@@ -143,9 +143,10 @@ class LearnedMind:
         return np.asarray(np.clip(actions, one.low, one.high), np.float32)
 
     @torch.no_grad()
-    def picture(self, plan: Plan) -> NDArray[np.uint8]:
-        """Decoded only here: candidates are judged in latents."""
-        return np.asarray(self.decoded(latents_of(plan.rollout))[:, 0].cpu())
+    def picture(self, context: Context, plan: Plan) -> NDArray[np.uint8]:
+        """Decoded only here, and dreamt too where candidates were judged unseen."""
+        dreamt = plan.rollout if plan.rollout.latents is not None else self.imagine(1)(context, plan.actions)
+        return np.asarray(self.decoded(latents_of(dreamt))[:, 0].cpu())
 
     def kept_places(self) -> NDArray[np.float64] | None:
         """Of the first row's album."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sfvgen_agents.errands import Errands
+from sfvgen_agents.doing import Errands
 from sfvgen_agents.history import History
 from sfvgen_agents.minds import Mind, Rows
 from sfvgen_agents.retracing import BACK, Trail

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sfvgen_agents.errands import on_errand
+from sfvgen_agents.doing import on_errand
 from sfvgen_agents.minds import Mind
 from sfvgen_agents.retracing import FACING, astray
 from sfvgen_planner.errors import BadOption, UnknownName, closest

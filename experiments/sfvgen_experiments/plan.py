@@ -164,7 +164,7 @@ def episode(
             plan = planner.plan
             if plan is not None and (not traces or plan.trace is not traces[-1]):
                 traces.append(plan.trace)
-                began, future = steps, planner.mind.picture(plan)[0] if film else future
+                began, future = steps, planner.mind.picture(planner.history.context, plan)[0] if film else future
             observation, reward, terminated, truncated, info = env.step(np.asarray(action, np.float64))
             if film:
                 took = f"{planner.seconds[-1]:.2f} s a plan" if traces else "the expert leads"

@@ -76,6 +76,10 @@ class OracleMind:
         """Where it truly was when the episode began."""
         return self._first.get(name)
 
+    def picture(self, context: Context, plan: Plan) -> NDArray[np.uint8]:
+        """Drawn anew, because candidates are not."""
+        return np.asarray(oracle_imagine([self.env])(context, plan.actions).pixels)[:, 0]
+
     def _things(self) -> dict[str, NDArray[np.float64]]:
         task: Any = self.env.unwrapped
         if not hasattr(task, "things"):

@@ -38,7 +38,7 @@ def look_for(
 
 @torch.no_grad()
 def look_back(world: WorldModel, body: str, latents: Tensor, cameras: Tensor, names: Sequence[str]) -> Found:
-    """The same by clean latents [R, C, h, w] that were kept, and cameras [R, 8]: nobody knows what the body felt then."""
+    """The same by clean latents [R, C, h, w] that were kept, and cameras [R, 8]: what the body felt is not known."""
     check_known(world, body)
     like = next(world.things.parameters())
     words = said(world.encoder.text, list(names)).to(like).expand(len(latents), -1, -1)
