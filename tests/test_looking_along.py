@@ -43,7 +43,7 @@ def test_what_may_be_farther_is_many_places_on_one_ray_from_the_fingertips_on(mo
     assert np.allclose(np.cross(near - EYE, ray), 0, atol=1e-5)
     assert np.allclose(near[len(near) // 2], BALL)
     away = (near - BALL) @ ray
-    assert np.allclose(away[[0, -1]], [-0.075, 0.075], atol=1e-4)
+    assert np.allclose(away[[0, -1]], [-0.1, 0.1], atol=1e-4)
     assert (np.diff(away) > 0).all()
 
 

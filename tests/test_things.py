@@ -323,6 +323,10 @@ def test_the_bench_tells_who_knows_all_from_who_knows_nothing(toys: Dataset, mon
 
     monkeypatch.setattr(bench, "look_for", exact)
     found = bench.measured(tiny_world(), toys, 4)["square, lying"]
+    assert found.off is not None
+    assert found.close is not None
+    assert found.doubted is not None
+    assert found.middle is not None
     assert found.off.mean == pytest.approx(5, abs=1e-4)
     assert found.close.mean == 0
     assert found.doubted.mean == pytest.approx((0.05**2 / 3) ** 0.5 / 0.05, abs=1e-4)

@@ -22,7 +22,7 @@ from sfvgen_planner.world.things import Found, spread
 from sfvgen_planner.world.wanting import posture_of, wanted
 
 Rows = NDArray[np.bool_]
-VAGUE, MAYBE = 0.03, 5
+VAGUE, MAYBE = 0.012, 5
 """Metres of doubt from which on a thing is looked for along its ray, at so many places."""
 EARLIER = 16
 """Windows of an episode that a mind keeps to replay, and for new ones to be told apart from."""

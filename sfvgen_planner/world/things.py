@@ -24,7 +24,7 @@ GLANCES, SAID, FINE, BRUSH = 4, 24, 2, 32
 """Maps of a thing, numbers that tell what a spot shows, spots that a latent is split into each way, and channels."""
 NUDGE = 0.1
 """Of half a picture: a unit by which the middle of a half hidden thing is told to be elsewhere."""
-FARTHEST = 1.5
+FARTHEST = 2.0
 """Doubts along a ray within which a thing is looked for."""
 DOWN = 0.1
 """Least slope of a ray that is looked along."""

@@ -7,7 +7,8 @@ the middle of the places where such a thing was in these recordings.
 
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +25,37 @@ from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.learning.things import VISIBLE
 from sfvgen_planner.metrics.statistics import Interval, mean_interval
-from sfvgen_planner.types import Things
+from sfvgen_planner.types import Episode, Things
 from sfvgen_planner.world.finding import look_for
 from sfvgen_planner.world.model import WorldModel
 
 Floats = NDArray[np.float64]
 CLOSE = 0.025
 """Metres within which a fingertip is at a thing, as tasks count it."""
+ABSENT = "not there"
 LIFTED = CUBE + 0.02
 """Height of a cube's middle above which it no longer lies."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """Of things of one kind and state: means over episodes."""
+    """Of things of one kind and state: means over episodes. What is not there is nowhere, so it has no errors."""
 
-    off: Interval
+    off: Interval | None
     """an episode's median error, cm"""
-    middle: Interval
+    middle: Interval | None
     """of who always answers the same, cm"""
-    close: Interval
+    close: Interval | None
     """share of frames with an error of 2.5 cm at most"""
-    doubted: Interval
+    doubted: Interval | None
     """root mean square of errors in doubts: 1 if doubts are right"""
     seen: Interval
     """share of frames of which it is told that they show it"""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it goes into a results file."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value and value.to_json() for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,8 @@ def main(
         rows[name] = measured(model, dataset, every)
         for state, told in rows[name].items():
             cells = "".join(f"{cell(getattr(told, field.name)):>16}" for field in fields(Told))
-            print(f"{f'{name}: {state}':34}{cells}{told.off.n:>10}", flush=True)
-    plain = {name: {state: asdict(told) for state, told in found.items()} for name, found in rows.items()}
+            print(f"{f'{name}: {state}':34}{cells}{told.seen.n:>10}", flush=True)
+    plain = {name: {state: told.to_json() for state, told in found.items()} for name, found in rows.items()}
     result = {"world": world, "every": every, "rows": plain}
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(Path(out), json.dumps(result, indent=2).encode())
@@ -105,32 +112,46 @@ def measured(world: WorldModel, dataset: Dataset, every: int) -> dict[str, Told]
     names = sorted({name for things in told for name in things.names})
     middles = middles_of(told)
     readings: dict[str, list[Reading]] = defaultdict(list)
-    for episode, things in zip(episodes, told, strict=True):
-        card, frames = episode.card, slice(0, None, every)
-        latents = world.codec.encode(torch.from_numpy(np.ascontiguousarray(episode.pixels[frames])))
-        poses = torch.from_numpy(np.ascontiguousarray(episode.poses[frames]))
-        found = look_for(world, str(card["task"]), latents, poses, names, camera_of(card))
-        place, doubt, seen = (part.double().numpy() for part in (found.place, found.doubt, found.seen > 0))
-        parts: dict[str, list[Reading]] = defaultdict(list)
-        for k, name in enumerate(names):
-            if name not in things.names:
-                nothing = np.zeros(len(seen))
-                parts["not there"].append(Reading(nothing, nothing, np.zeros((len(seen), 3)), seen[:, k] > 0))
-                continue
-            number = things.names.index(name)
-            true = things.places[frames, number].astype(np.float64)
-            off = place[:, k] - true
-            far = np.linalg.norm(middles[kind_of(name)] - true, axis=-1)
-            whole = Reading(np.linalg.norm(off, axis=-1), far, off / doubt[:, k], seen[:, k] > 0)
-            states = states_of(things, number)[frames]
-            for state in np.unique(states):
-                chosen = states == state
-                picked = Reading(*(getattr(whole, field.name)[chosen] for field in fields(Reading)))
-                parts[f"{kind_of(name)}, {state}"].append(picked)
-        for state, many in parts.items():
-            joined = (np.concatenate([getattr(one, field.name) for one in many]) for field in fields(Reading))
-            readings[state].append(Reading(*joined))
-    return {state: summary(readings[state]) for state in sorted(readings)}
+    for episode in episodes:
+        for state, reading in read(world, episode, names, middles, every).items():
+            readings[state].append(reading)
+    return {state: summary(readings[state], state == ABSENT) for state in sorted(readings)}
+
+
+def read(
+    world: WorldModel, episode: Episode, names: Sequence[str], middles: Mapping[str, Floats], every: int
+) -> dict[str, Reading]:
+    """Of one episode, by kind and state."""
+    things, card, frames = episode.things, episode.card, slice(0, None, every)
+    latents = world.codec.encode(torch.from_numpy(np.ascontiguousarray(episode.pixels[frames])))
+    poses = torch.from_numpy(np.ascontiguousarray(episode.poses[frames]))
+    found = look_for(world, str(card["task"]), latents, poses, names, camera_of(card))
+    place, doubt = found.place.double().numpy(), found.doubt.double().numpy()
+    parts: dict[str, list[Reading]] = defaultdict(list)
+    for k, name in enumerate(names):
+        seen = (found.seen[:, k] > 0).numpy()
+        if things is None or name not in things.names:
+            nowhere = np.full((len(seen), 3), np.nan)
+            parts[ABSENT].append(Reading(nowhere[:, 0], nowhere[:, 0], nowhere, seen))
+            continue
+        number = things.names.index(name)
+        true = things.places[frames, number].astype(np.float64)
+        off, far = place[:, k] - true, np.linalg.norm(middles[kind_of(name)] - true, axis=-1)
+        whole = Reading(np.linalg.norm(off, axis=-1), far, off / doubt[:, k], seen)
+        states = states_of(things, number)[frames]
+        for state in np.unique(states):
+            parts[f"{kind_of(name)}, {state}"].append(taken(whole, states == state))
+    return {state: joined(many) for state, many in parts.items()}
+
+
+def taken(reading: Reading, chosen: NDArray[np.bool_]) -> Reading:
+    """Some of its frames."""
+    return Reading(*(getattr(reading, field.name)[chosen] for field in fields(Reading)))
+
+
+def joined(readings: Sequence[Reading]) -> Reading:
+    """All of their frames."""
+    return Reading(*(np.concatenate([getattr(one, field.name) for one in readings]) for field in fields(Reading)))
 
 
 def kind_of(name: str) -> str:
@@ -164,17 +185,20 @@ def states_of(things: Things, number: int) -> NDArray[np.str_]:
     return states
 
 
-def summary(readings: list[Reading]) -> Told:
+def summary(readings: list[Reading], absent: bool) -> Told:
     """A value an episode."""
+    seen = mean_interval([one.seen.mean() for one in readings])
+    if absent:
+        return Told(None, None, None, None, seen)
     return Told(
         mean_interval([100 * np.median(one.off) for one in readings]),
         mean_interval([100 * np.median(one.middle) for one in readings]),
         mean_interval([(one.off <= CLOSE).mean() for one in readings]),
         mean_interval([np.sqrt(np.square(one.doubted).mean()) for one in readings]),
-        mean_interval([one.seen.mean() for one in readings]),
+        seen,
     )
 
 
-def cell(interval: Interval) -> str:
+def cell(interval: Interval | None) -> str:
     """As it is printed."""
-    return f"{interval.mean:.2f} ±{(interval.high - interval.low) / 2:.2f}"
+    return "-" if interval is None else f"{interval.mean:.2f} ±{(interval.high - interval.low) / 2:.2f}"
