@@ -1,7 +1,7 @@
 """The slow world as one value: codec, conditions, denoiser, heads. What it imagines with, a planner only calls."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,6 +170,8 @@ class WorldModel(nn.Module):
             unsaid = self.conditions(facts.withhold(actions=everywhere, texts=everywhere))
         if samples > 1:
             conditions, unsaid = conditions.repeat(samples), unsaid.repeat(samples)
+        conditions = self.denoiser.ready(cache, conditions, memory)
+        unsaid = replace(unsaid, ready=conditions.ready)  # words and actions move no camera
         features: list[Tensor] = []
 
         def told(noisy: Tensor, level: Tensor) -> Tensor:
@@ -281,9 +283,7 @@ class WorldModel(nn.Module):
         except (OSError, SafetensorError) as error:
             raise BadOption(f"{folder / 'model.safetensors'} ({error})", "this world's weights", hint) from error
         wanted = world._own()
-        if not any(
-            name.startswith("habits.") for name in state
-        ):  # of a world from before there were habits: it has none
+        if not any(name.startswith("habits.") for name in state):  # it is from before there were habits
             wanted = {name: value for name, value in wanted.items() if not name.startswith("habits.")}
         wrong = sorted({*wanted} ^ {*state}) or [name for name in wanted if wanted[name].shape != state[name].shape]
         if wrong:

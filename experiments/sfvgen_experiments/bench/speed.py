@@ -108,7 +108,8 @@ def as_in_the_paper(world: WorldModel, guidance: float = 1.0, memory: LowRank | 
         seen, process = world.conditions(known), world.config.process
 
         def asked(told: Facts) -> Callable[[Tensor, Tensor], Tensor]:
-            conditions = world.conditions(told)
+            looked = world.denoiser.prefill(past, seen, memory)
+            conditions = world.denoiser.ready(looked, world.conditions(told), memory)
 
             def denoise(noisy: Tensor, level: Tensor) -> Tensor:
                 cache = world.denoiser.prefill(past, seen, memory)
