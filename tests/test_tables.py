@@ -54,7 +54,7 @@ def test_parts_that_cannot_be_asked_are_not() -> None:
     assert {*more} == {WAYS, PLANS + WITHOUT, PLANS, COST, WINDOWS, WAYS + AFTER, PLANS + AFTER}
     assert more[PLANS + AFTER][0]["world"] == "elsewhere"
     assert more[PLANS + WITHOUT][0].get("memory") is None
-    assert more[PLANS][0]["memory"] == "default"
+    assert more[PLANS][0]["memory"] == "hybrid"
 
 
 def test_a_distance_is_compared_over_the_episodes_that_both_played() -> None:
@@ -83,28 +83,28 @@ def test_a_memory_has_to_beat_all_but_those_that_look_at_the_frames() -> None:
         "none": arm(20, 0.8, 2),
         "copy": arm(19, 0.82),
         "bank": arm(30, 0.9),
-        "default": arm(22, 0.81, 1),
-        "default swapped": arm(20.2, 0.99),
+        "hybrid": arm(22, 0.81, 1),
+        "hybrid swapped": arm(20.2, 0.99),
     }
     found = {WAYS: ways(**arms)}
-    assert bar(found, "out_and_back, psnr").endswith("22.000 against 20.000 of none: met")
-    assert bar(found, "out_and_back, src").endswith("0.810 against 0.820 of copy: NOT MET")
-    assert bar(found, "out_and_back, lost").endswith("90% of 2.00 dB, 80% wanted: met")
-    assert bar(found, "out_and_back, scene cuts").endswith("1.00 of 2.00: met")
+    assert bar(found, "out_and_back, hybrid, psnr").endswith("22.000 against 20.000 of none: met")
+    assert bar(found, "out_and_back, hybrid, src").endswith("0.810 against 0.820 of copy: NOT MET")
+    assert bar(found, "out_and_back, hybrid, lost").endswith("90% of 2.00 dB, 80% wanted: met")
+    assert bar(found, "out_and_back, hybrid, scene cuts").endswith("1.00 of 2.00: met")
     assert bar(found, "object").endswith("not measured")
 
 
 def test_who_never_cuts_cannot_cut_less() -> None:
-    arms = {"none": arm(20, 0.8), "default": arm(19, 0.8), "default swapped": arm(19, 0.8)}
+    arms = {"none": arm(20, 0.8), "hybrid": arm(19, 0.8), "hybrid swapped": arm(19, 0.8)}
     found = {WAYS: ways(**arms)}
-    assert "says nothing" in bar(found, "out_and_back, scene cuts")
-    assert bar(found, "out_and_back, lost").endswith("no gain to lose (-1.00 dB): NOT MET")
+    assert "nobody cuts" in bar(found, "out_and_back, hybrid, scene cuts")
+    assert bar(found, "out_and_back, hybrid, lost").endswith("no gain to lose (-1.00 dB): NOT MET")
 
 
 def test_tables_show_ours_beside_theirs() -> None:
-    found = {WAYS: ways(none=arm(20, 0.8), default=arm(22, 0.81)), PLANS: played({"cube_return": [0.2, 0.4]})}
+    found = {WAYS: ways(none=arm(20, 0.8), hybrid=arm(22, 0.81)), PLANS: played({"cube_return": [0.2, 0.4]})}
     video, planning, cost, variants = made(found)
-    assert video.ours["out_and_back: default"] == (
+    assert video.ours["out_and_back: hybrid"] == (
         "-",
         "22.00 ±0.10",
         "0.500 ±0.100",
@@ -135,7 +135,7 @@ def test_what_was_found_before_is_not_asked_again(tmp_path: Path, monkeypatch: p
 
         return main
 
-    arms = {"none": arm(20, 0.8), "default": arm(22, 0.81), "default swapped": arm(20, 0.8)}
+    arms = {"none": arm(20, 0.8), "hybrid": arm(22, 0.81), "hybrid swapped": arm(20, 0.8)}
     monkeypatch.setattr(revisit, "main", bench("ways", ways(**arms)))
     monkeypatch.setattr(memory_cost, "main", bench("cost", {"rows": []}))
     options = {"world": str(world), "parts": (WAYS, COST), "threads": 1, "out": str(tmp_path / "out")}

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sfvgen_experiments.bench.report import cell
+from sfvgen_experiments.bench.report import cell, percent
 from sfvgen_experiments.bench.speed import as_in_the_paper
 from sfvgen_experiments.bench.timing import in_turns, peak
 from sfvgen_experiments.memory_options import MemoryOptions
@@ -176,7 +176,7 @@ def shown(row: dict[str, Any], every: tuple[int, ...]) -> str:
         f"  {'a chunk of':40}{'seconds':>10}" + "".join(f"{f'every {n}, % more':>22}" for n in every),
     ]
     for name, one in row["chunks"].items():
-        cells = [cell(_percent(one["extra"][n]), 1) for n in every]
+        cells = [cell(percent(one["extra"][n]), 1) for n in every]
         lines.append(f"  {name:40}{one['seconds']:>10.3f}" + "".join(f"{told:>22}" for told in cells))
     return "\n".join(lines)
 
@@ -195,10 +195,6 @@ def bars(row: dict[str, Any]) -> list[str]:
 
 def _median(values: NDArray[np.float64]) -> Interval:
     return bootstrap_interval(lambda some: float(np.median(values[some])), len(values))
-
-
-def _percent(value: Interval) -> Interval:
-    return replace(value, mean=100 * value.mean, low=100 * value.low, high=100 * value.high)
 
 
 def _finished(way: Callable[[], object], like: Tensor) -> Callable[[], None]:

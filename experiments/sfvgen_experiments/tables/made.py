@@ -11,8 +11,10 @@ from sfvgen_experiments.tables.parts import (
     AFTER,
     CHOICES,
     COST,
-    DEFAULT,
+    FRAMES,
     FULL,
+    LOWRANK,
+    OURS,
     PLANS,
     TASKS,
     WAYS,
@@ -38,7 +40,7 @@ def _video(found: Found) -> Table:
     for part in (WAYS, WAYS + AFTER):
         for way, row in found.get(part, {}).get("rows", {}).items():
             for name, arm in row["arms"].items():
-                if name in (*CHOICES, DEFAULT):
+                if name in (*CHOICES, OURS, FRAMES, LOWRANK):
                     title = f"{way}: {name}{part.removeprefix(WAYS)}"
                     ours[title] = (
                         "-",
@@ -83,11 +85,11 @@ def _costs(found: Found) -> Table:
 def _variants(found: Found) -> Table:
     ours: dict[str, Cells] = {}
     for way, row in found.get(WAYS, {}).get("rows", {}).items():
-        for name in (FULL, "original", "global", "frame", NONE, DEFAULT):
+        for name in (FULL, "original", "global", "frame", NONE, LOWRANK, FRAMES, OURS):
             if name in row["arms"]:
                 arm = row["arms"][name]
                 ours[f"{way}: {name}"] = (told(arm["cuts"], 2), *_whole(arm, ("src",)))
-    note = "full: the paper's rule in the plain way; default: this package's"
+    note = "full: the paper's rule in the plain way; default, album, hybrid: this package's"
     return Table("4. Variants", note, ("scene cuts", "SRC"), ours, published.VARIANTS)
 
 

@@ -11,9 +11,12 @@ from sfvgen_planner.world.model import SHIPPED
 WINDOWS, WAYS, PLANS, COST = "windows", "ways", "plans", "cost"
 PARTS = (WINDOWS, WAYS, PLANS, COST)
 WITHOUT, AFTER = " without memory", " after the loop"
-DEFAULT, FULL = "default", "full"
+OURS, FULL = "hybrid", "full"
+LOWRANK, FRAMES = "default", "album"
+"""Its two halves."""
 ROUTE, CUBE = "out_and_back", "object"
-CHOICES, MEMORIES = (COPY, NONE, "longer", "anchor", "bank"), (DEFAULT, FULL, "original", "global", "frame")
+CHOICES = (COPY, NONE, "longer", "anchor", "bank")
+MEMORIES = (OURS, FRAMES, LOWRANK, FULL, "original", "global", "frame")
 TASKS = ("cube_return", "route_return")
 Found = Mapping[str, Any]
 """What the parts wrote, by name."""
@@ -40,7 +43,7 @@ class Asked:
         for name, world in worlds.items():
             mine = {"world": world, "threads": self.threads}
             if WAYS in parts:
-                arms = (*CHOICES, *MEMORIES) if not name else (NONE, DEFAULT)
+                arms = (*CHOICES, *MEMORIES) if not name else (NONE, LOWRANK)
                 asked = {**mine, "ways": (ROUTE, CUBE), "arms": arms, "episodes": self.episodes}
                 found[WAYS + name] = asked, revisit.main
             if PLANS in parts:
@@ -54,7 +57,7 @@ class Asked:
                 alike = {**mine, **play, "horizon": 8, "every": 8}
                 if not name:
                     found[PLANS + WITHOUT] = {**alike, "agents": ("random", self.planner)}, plan.main
-                found[PLANS + name] = {**alike, "agents": (self.planner,), "memory": DEFAULT}, plan.main
+                found[PLANS + name] = {**alike, "agents": (self.planner,), "memory": OURS}, plan.main
         if WINDOWS in parts and self.data:
             some = {"worlds": (self.world or str(SHIPPED),), "data": self.data, "windows": self.windows, "long": 2}
             found[WINDOWS] = {**some, "threads": self.threads}, slow.main
