@@ -4,7 +4,8 @@ One row. A chunk is dreamt by a world with a memory merged into it; after every 
 remembered, earlier ones replayed, and the memory is merged anew. In the paper's setting (50 steps, with and without
 guidance; as the paper has it, each of them through the whole window, and as we do, the past looked at once) and at few
 steps. All ways are timed in turns, and ratios are those of one turn. What is shown does not matter
-for time, so latents are made up, before a camera that turns.
+for time, so latents are made up, before a camera that turns; what is dreamt was seen before, so that where frames are
+kept every new one is carried from one of them.
 """
 
 import json
@@ -82,12 +83,12 @@ class Asked:
         told = self.told()
         ways: dict[str, Dream] = {
             name + PAPER: lambda world, beside, guidance=samplers[name].guidance: as_in_the_paper(  # type: ignore[misc]
-                world, guidance, beside
+                world, guidance, beside, foreseen=False
             )(*told)
             for name in (PLAIN, TWICE)
         }
         return ways | {
-            name: lambda world, beside, sampler=sampler: world.dream(*told, sampler, beside)
+            name: lambda world, beside, sampler=sampler: world.dream(*told, sampler, beside, foreseen=False)
             for name, sampler in samplers.items()
         }
 

@@ -97,12 +97,14 @@ def told(speeds: dict[str, tuple[float, Interval]]) -> str:
     return "\n".join(lines)
 
 
-def as_in_the_paper(world: WorldModel, guidance: float = 1.0, memory: LowRank | None = None) -> Imagined:
+def as_in_the_paper(
+    world: WorldModel, guidance: float = 1.0, memory: LowRank | None = None, foreseen: bool = True
+) -> Imagined:
     """DDIM-50 that goes through the whole window again in every step; with guidance twice, told and untold."""
 
     @torch.no_grad()
     def imagined(past: Tensor, known: Facts, new: Facts, seeds: Tensor) -> Tensor:
-        facts = foresee(world.encoder, world.pose_head, known, new)
+        facts = foresee(world.encoder, world.pose_head, known, new) if foreseen else new
         everywhere = torch.ones_like(facts.named)
         untold = facts.withhold(actions=everywhere, texts=everywhere)
         seen, process = world.conditions(known), world.config.process
