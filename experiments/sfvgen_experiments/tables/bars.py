@@ -3,7 +3,7 @@
 import numpy as np
 
 from sfvgen_experiments.revisit.arms import NONE, SWAPPED
-from sfvgen_experiments.tables.parts import AFTER, CUBE, FRAMES, LOWRANK, OURS, PLANS, ROUTE, WAYS, WITHOUT, Found
+from sfvgen_experiments.tables.parts import AFTER, CUBE, FRAMES, LOWRANK, OURS, ROUTE, WAYS, WITHOUT, Found, plans_of
 from sfvgen_planner.metrics.statistics import bootstrap_interval
 
 FARTHER = {"cube_return": 6.2, "route_return": 4.2}
@@ -20,11 +20,11 @@ def verdicts(found: Found) -> list[str]:
     """The bars, each in words."""
     distance = "{}: distance {}"
     bars = [
-        _times(distance.format(task, "without memory / with it"), found, task, (PLANS + WITHOUT, PLANS), wanted)
+        _times(distance.format(task, "without memory / with it"), found, task, (WITHOUT, ""), wanted)
         for task, wanted in FARTHER.items()
     ]
     what = distance.format("cube_return", "without the loop / after it")
-    bars.append(_times(what, found, "cube_return", (PLANS, PLANS + AFTER), LOOP))
+    bars.append(_times(what, found, "cube_return", ("", AFTER), LOOP))
     for way in (ROUTE, CUBE):
         arms = found.get(WAYS, {}).get("rows", {}).get(way, {}).get("arms", {})
         there = [name for name in (OURS, LOWRANK) if name in arms]
@@ -72,7 +72,7 @@ def _met(met: bool) -> str:
 
 def _times(what: str, found: Found, task: str, parts: tuple[str, str], wanted: float) -> str:
     """A ratio of mean distances over the episodes that both played."""
-    far_rows, near_rows = (_distances(found.get(part), task) for part in parts)
+    far_rows, near_rows = (_distances(plans_of(found, part).get(task)) for part in parts)
     both = sorted({*far_rows} & {*near_rows})
     if len(both) < 2:
         return f"{what}: not measured"
@@ -82,11 +82,10 @@ def _times(what: str, found: Found, task: str, parts: tuple[str, str], wanted: f
     return f"{what}: {ratio.mean:.2f} {between}, {wanted:g} wanted: {_met(ratio.mean >= wanted)}"
 
 
-def _distances(part: Found | None, task: str) -> dict[int, float]:
+def _distances(part: Found | None) -> dict[int, float]:
     """Of the planner, by episode."""
-    rows = part["rows"] if part else ()
     return {
         row["index"]: row["waypoint_distance"]
-        for row in rows
-        if row["task"] == task and row["agent"] != "random" and row["waypoint_distance"] is not None
+        for row in (part["rows"] if part else ())
+        if row["agent"] != "random" and row["waypoint_distance"] is not None
     }

@@ -15,12 +15,12 @@ from sfvgen_experiments.tables.parts import (
     FULL,
     LOWRANK,
     OURS,
-    PLANS,
     TASKS,
     WAYS,
     WINDOWS,
     WITHOUT,
     Found,
+    plans_of,
 )
 
 
@@ -55,18 +55,15 @@ def _video(found: Found) -> Table:
 
 
 def _planning(found: Found) -> Table:
-    names = {
-        PLANS + WITHOUT: "without memory",
-        PLANS: "with memory",
-        PLANS + AFTER: "after the loop",
-    }
     ours: dict[str, Cells] = {}
-    for part, name in names.items():
-        for agent in dict.fromkeys(row["agent"] for row in found.get(part, {}).get("summary", ())):
-            by_task = {row["task"]: row for row in found[part]["summary"] if row["agent"] == agent}
-            cells = tuple(told(by_task[task]["waypoint_distance"], 3) if task in by_task else "-" for task in TASKS)
-            ours["random" if agent == "random" else name] = cells
-    note = "metres from where things belong, commanded in words; smaller is better"
+    for which, name in ((WITHOUT, "without memory"), ("", "with memory"), (AFTER, "after the loop")):
+        rows = [row for part in plans_of(found, which).values() for row in part["summary"]]
+        for chance in (True, False):
+            by_task = {row["task"]: row for row in rows if (row["agent"] == "random") == chance}
+            if by_task:
+                cells = (told(by_task[task]["waypoint_distance"], 3) if task in by_task else "-" for task in TASKS)
+                ours["random" if chance else name] = tuple(cells)
+    note = "metres from where things belong, asked for in words alone; smaller is better"
     return Table("2. Planning", note, ("robot", "navigation"), ours, published.PLANNING)
 
 
