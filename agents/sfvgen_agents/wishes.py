@@ -40,7 +40,7 @@ def objective_of(text: str, mind: Mind, clip: str | None = None) -> Term:
         "uncertainty": Uncertainty,
         "goal": lambda: GoalImage(_from(mind, "goal_latents")),
         "posture": lambda: GoalPosture(_from(mind, "apart")),
-        "retrace": lambda: Custom(_retraced),
+        "retrace": lambda: Custom(_retraced, looks=False),
         "place": lambda: _as_judged(mind),
         "text": lambda: GoalText(_alike(mind, clip)),
     }
