@@ -62,6 +62,12 @@ def test_who_is_led_is_filmed_too_and_plans_only_on_the_way_back(tmp_path: Path)
     assert len(read_video(played["video"])) == played["steps"]
 
 
+def test_figures_are_kept_where_no_film_made_a_folder(tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    main(PlanConfig("reach", episodes=1, world="oracle", led="expert", size=16, videos=False, out=str(out)))
+    assert (out / "plan.json").is_file()
+
+
 def test_the_same_command_plays_the_same() -> None:
     config = PlanConfig("lane_keep", world="oracle", budget="tiny", horizon=4, every=4, size=16, videos=False)
     spec = Suite.load("v0").episodes("reach", "short", 1)[0]

@@ -96,6 +96,7 @@ def main(config: PlanConfig) -> dict[str, Any]:
         "seconds_per_replan": mean_interval([row.seconds_per_replan for row in rows]).to_json(),
     }
     path = Path(config.out) / "plan.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     solved, away = sum(row.success for row in rows), np.mean([row.waypoint_distance for row in rows])
     print(f"{solved} of {len(rows)} solved, {away:.3f} m from the way-points in the mean: {path}")
