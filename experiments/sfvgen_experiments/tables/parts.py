@@ -33,7 +33,7 @@ class Player:
 
 
 PLAYERS = {
-    "cube_return": Player("planner/icem/tiny/errand", "planner/icem/tiny/errand", {"horizon": 8, "every": 4}),
+    "cube_return": Player("planner/icem/medium/errand", "planner/icem/medium/errand", {"horizon": 4, "every": 1}),
     "route_return": Player(
         "habits+planner/icem/tiny/retrace", "habits+planner/icem/tiny/reward", {"horizon": 16, "every": 4}
     ),
