@@ -18,8 +18,9 @@ or farther as well, the likeliest in the middle; None where nobody knows"""
 
 OPEN, CLOSED = -1.0, 1.0
 """What the last number of an action says to the fingers."""
-LIFT, GRASP, DROP = 0.12, 0.022, 0.030
-"""Metres above the table: where things are carried, taken, and let go in a box, whose floor is a board."""
+LIFT, GRASP, DROP, DRAG = 0.12, 0.022, 0.030, 0.040
+"""Metres above the table: where things are carried, taken, let go in a box, whose floor is a board, and dragged, where the
+table does not pull them out of the fingers."""
 HOME = (0.28, 0.0, 0.22)
 ALONG = 0.02
 """Metres that are near enough to one of several places where a thing may be."""
@@ -100,7 +101,7 @@ def _push(known: Known, thing: str, goal: str) -> Steps | None:
     place, there = _at(known.find, thing), _at(known.find, goal)
     if place is None or there is None:
         return None
-    return (*taking(place)[:3], Step((float(there[0]), float(there[1]), GRASP), CLOSED))
+    return (*taking(place)[:3], Step((float(there[0]), float(there[1]), DRAG), CLOSED))
 
 
 def _put(known: Known, thing: str, box: str) -> Steps | None:

@@ -72,8 +72,8 @@ def joined(albums: Sequence[Album]) -> Album:
 
 
 def spare(album: Album) -> Tensor:
-    """int64 [M]: the older one of the two frames of which one shows the other with the least strain, but the oldest only
-    where there is no other."""
+    """int64 [M]: the older one of the two frames of which one shows the other with the least strain; the oldest of all
+    only where there is no other."""
     rows, frames = album.given.shape
     now, then = album.cameras.flatten(0, 1)[:, None], album.cameras.repeat_interleave(frames, 0)
     strained = strain(now, then).reshape(rows, frames, frames)
