@@ -142,10 +142,10 @@ def last_frame(by: Tensor) -> Last:
 def test_what_was_not_in_the_last_picture_is_carried_from_the_kept_one() -> None:
     one, now = carrying(), camera()[None, None]
     kept = album(camera()).nearest(now, last := last_frame(camera(1.5)))
-    still = one.still(last, now, kept)
+    still = one.still(one.sources(last, now, kept))
     torch.testing.assert_close(still.latents[0, 0], kept.latents[0])
     assert bool((still.inside == 1).all())
-    assert not one.still(last, now).inside.any()
+    assert not one.still(one.sources(last, now)).inside.any()
 
 
 def test_where_both_show_otherwise_the_last_one_is_right() -> None:
@@ -154,7 +154,7 @@ def test_where_both_show_otherwise_the_last_one_is_right() -> None:
     last = last_frame(camera(0.38))
     kept = album(camera()).nearest(now, last)
     other = replace(kept, latents=kept.latents + 20)
-    before, after = one.still(last, now), one.still(last, now, other)
+    before, after = one.still(one.sources(last, now)), one.still(one.sources(last, now, other))
     whole = (before.inside == 1).expand_as(before.latents)
     assert whole.any()
     torch.testing.assert_close(after.latents[whole], before.latents[whole])
@@ -164,8 +164,8 @@ def test_where_both_show_otherwise_the_last_one_is_right() -> None:
 def test_where_both_show_the_same_the_kept_one_counts() -> None:
     one, now = carrying(), camera()[None, None]
     last = last_frame(camera(0.3))
-    alike = Shown(one.still(last, now).latents[:, 0] + 0.01, camera()[None], torch.ones(1).double())
-    still = one.still(last, now, alike)
+    alike = Shown(one.still(one.sources(last, now)).latents[:, 0] + 0.01, camera()[None], torch.ones(1).double())
+    still = one.still(one.sources(last, now, alike))
     torch.testing.assert_close(still.latents[0, 0], alike.latents[0], rtol=0, atol=1e-4)
 
 
@@ -241,6 +241,31 @@ def test_factors_beside_an_album_are_silent_where_nobody_has_been(operator: str)
     assert not torch.allclose(both[1], frames[1]), "beside one they are heard where it shows something"
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize("keeping", [True, False])
+def test_what_no_noise_changes_is_looked_up_once_and_nothing_is_otherwise(
+    monkeypatch: pytest.MonkeyPatch, keeping: bool, guidance: float
+) -> None:
+    """A dream of fifty steps looked up the same kept frames fifty times, and took a third longer for it."""
+    world, window = world_of(process="clean"), seen(world_of(process="clean"), 2, frames=10, seed=7)
+    factors = filled(world).factors if keeping else None
+    told = (
+        window.latents[:, :2],
+        window.facts[:2],
+        window.facts[2:],
+        torch.arange(2),
+        SamplerConfig(3, guidance=guidance),
+    )
+    looked: list[int] = []
+    sources = Carry.sources
+    monkeypatch.setattr(Carry, "sources", lambda *given: looked.append(1) or sources(*given))
+    at_once = world.dream(*told, factors, 2, False).latents
+    assert len(looked) == 1
+    monkeypatch.setattr(type(world.denoiser), "ready", lambda self, cache, conditions, memory: conditions)
+    assert torch.equal(at_once, world.dream(*told, factors, 2, False).latents)
+    assert len(looked) == 1 + 3 * (1 if guidance == 1 else 2)
+
+
 def test_rows_dream_from_their_own_album_in_any_company() -> None:
     world = world_of(process="clean")
     memory = filled(world)
@@ -258,6 +283,7 @@ def test_a_memory_in_the_weights_dreams_on_with_its_frames_beside_it() -> None:
     beside = world.dream(*told, memory.factors, 2, False).latents
     torch.testing.assert_close(inside.dream(*told, memory.beside, 2, False).latents, beside)
     assert not torch.allclose(inside.dream(*told, None, 2, False).latents, beside)
+    assert merged(world, filled(world, rows=1, config=FRAMES)) is world, "there is nothing to be merged"
 
 
 # rows, files, banks

@@ -43,7 +43,9 @@ def answer(one: Carry, seen: Last, frames: int = 3, seed: int = 1) -> tuple[Tens
     here = seen.camera[:, None].expand(-1, frames, -1)
     tokens, known = random(rows, frames, (size // 2) ** 2, 16, seed=seed), random(rows, frames, 16, seed=seed + 1)
     noisy = random(rows, frames, *seen.latents.shape[1:], seed=seed + 2)
-    told: tuple[Tensor, tuple[Tensor, Tensor]] = one(tokens, known, noisy, one.still(seen, here), seen, here)
+    told: tuple[Tensor, tuple[Tensor, Tensor]] = one(
+        tokens, known, noisy, found := one.sources(seen, here), one.still(found)
+    )
     return told
 
 
@@ -90,7 +92,7 @@ def test_a_turned_camera_sees_the_last_frame_shifted() -> None:
     angle = torch.tensor(2 * pixel).atan()  # two pixels to the right
     here = seen.camera[:, None].clone()
     here[..., 3], here[..., 5] = (angle / 2).cos(), -(angle / 2).sin()
-    still = one.still(seen, here)
+    still = one.still(one.sources(seen, here))
     found = one._unfolded(still.latents[:, 0])[..., 7:9, 6:8]
     expected = one._unfolded(seen.latents)[..., 7:9, 8:10]
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0.15)

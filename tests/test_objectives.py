@@ -14,11 +14,14 @@ from sfvgen_planner.planning.objectives import (
     Effort,
     GoalImage,
     GoalPose,
+    GoalPosture,
     GoalText,
     Reward,
     Roughness,
     Success,
+    Term,
     Uncertainty,
+    sees,
 )
 from sfvgen_planner.planning.rollouts import plain
 from sfvgen_planner.planning.several import several
@@ -142,3 +145,32 @@ def test_without_several_dreams_the_heads_say_how_undecided_they_are() -> None:
     sure = np.zeros((1, 2, 3))
     half = replace(rollout_of(np.zeros((1, 2, 3, 7)), sure), success=np.array([[[0.5] * 3, [1.0] * 3]]))
     assert np.allclose(Uncertainty()(half, NONE), [[0.5, 0]])
+
+
+def apart(rollout: Rollout, images: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.linalg.norm(plain(rollout.poses), axis=-1)
+
+
+BLIND = (
+    GoalPose(),
+    GoalPosture(apart),
+    Effort(),
+    Roughness(),
+    Custom(lambda rollout, goal: ROLLOUT.poses, looks=False),
+)
+
+
+@pytest.mark.parametrize("term", BLIND)
+def test_who_sees_nothing_says_the_same_of_what_was_never_drawn(term: Term) -> None:
+    nothing = np.zeros((B, N, T))
+    undrawn = replace(ROLLOUT, latents=None, pixels=None, rewards=nothing, success=nothing, terminated=nothing)
+    goal = Goal(np.zeros((B, 8, 8, 3), np.uint8), pose=RNG.normal(size=(B, 9)))
+    assert not sees(term)
+    assert np.array_equal(plain(term(undrawn, goal)), plain(term(ROLLOUT, goal)))
+
+
+def test_a_sum_sees_if_any_of_it_does() -> None:
+    assert sees(GoalPose() + 0.1 * Reward())
+    assert not sees(GoalPose() - 0.1 * Effort())
+    assert all(sees(term) for term in (Reward(), Success(), Uncertainty(), Custom(apart)))
+    assert sees(lambda rollout, goal: ROLLOUT.rewards), "nobody knows what a plain function looks at"

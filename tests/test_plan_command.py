@@ -55,11 +55,17 @@ def test_the_oracle_reaches_the_ball_is_filmed_and_written_down(
 
 def test_who_is_led_is_filmed_too_and_plans_only_on_the_way_back(tmp_path: Path) -> None:
     """Reach has none: its expert does it all."""
-    config = PlanConfig("reach", episodes=1, world="oracle", led=True, budget="tiny", size=16, out=str(tmp_path))
+    config = PlanConfig("reach", episodes=1, world="oracle", led="expert", budget="tiny", size=16, out=str(tmp_path))
     (played,) = main(config)["episodes"]
     assert played["success"]
     assert played["replans"] == played["imagined_frames"] == 0
     assert len(read_video(played["video"])) == played["steps"]
+
+
+def test_figures_are_kept_where_no_film_made_a_folder(tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    main(PlanConfig("reach", episodes=1, world="oracle", led="expert", size=16, videos=False, out=str(out)))
+    assert (out / "plan.json").is_file()
 
 
 def test_the_same_command_plays_the_same() -> None:
@@ -152,8 +158,9 @@ def test_who_remembers_is_somebody_else() -> None:
 def test_who_is_led_is_named_so() -> None:
     thinking = Thinking(horizon=4, budget="tiny")
     arm = Arm.parse("expert+oracle/cem/tiny", thinking)
-    assert (arm.led, arm.where, arm.solver) == (True, "oracle", "cem")
+    assert (arm.led, arm.where, arm.solver) == ("expert", "oracle", "cem")
     assert not Arm.parse("oracle/cem/tiny", thinking).led
+    assert Arm.parse("habits+planner/cem", thinking).led == "habits"
     spec = Suite.load("v0").episodes("route_return", "short", 1)[0]
     env = spec.make(size=16)
     agent = arm.agent(env, "route_return", 0, thinking)

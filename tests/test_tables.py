@@ -11,7 +11,7 @@ from world_fakes import tiny_world
 from sfvgen_experiments.bench import memory_cost, plan, revisit, tables
 from sfvgen_experiments.tables.bars import verdicts
 from sfvgen_experiments.tables.made import made
-from sfvgen_experiments.tables.parts import AFTER, COST, PARTS, PLANS, WAYS, WINDOWS, WITHOUT, Asked
+from sfvgen_experiments.tables.parts import AFTER, COST, PARTS, PLANS, TASKS, WAYS, WINDOWS, WITHOUT, Asked
 from sfvgen_planner.errors import BadOption, UnknownName
 
 Found = dict[str, Any]
@@ -29,16 +29,14 @@ def ways(**arms: dict[str, Any]) -> Found:
     return {"rows": {"out_and_back": {"arms": arms}}}
 
 
-def played(distances: dict[str, list[float]], agent: str = "planner/beam/tiny") -> Found:
-    rows = [
-        {"agent": agent, "task": task, "index": index, "waypoint_distance": far}
-        for task, all_of_it in distances.items()
-        for index, far in enumerate(all_of_it)
-    ]
-    summary = [
-        {"agent": agent, "task": task, "waypoint_distance": number(sum(far) / len(far))}
-        for task, far in distances.items()
-    ]
+def plans(which: str, distances: dict[str, list[float]], agent: str = "planner/icem/tiny") -> Found:
+    """A part for each task."""
+    return {f"{PLANS}{which} of {task}": played(task, far, agent) for task, far in distances.items()}
+
+
+def played(task: str, far: list[float], agent: str = "planner/icem/tiny") -> Found:
+    rows = [{"agent": agent, "task": task, "index": index, "waypoint_distance": one} for index, one in enumerate(far)]
+    summary = [{"agent": agent, "task": task, "waypoint_distance": number(sum(far) / len(far))}]
     return {"rows": rows, "summary": summary}
 
 
@@ -48,33 +46,37 @@ def bar(found: Found, beginning: str) -> str:
 
 
 def test_parts_that_cannot_be_asked_are_not() -> None:
-    asked = Asked(None, None, (), 8, 2, 2, "planner", 1, 1)
-    assert [*asked.tasks(PARTS)] == [WAYS, PLANS + WITHOUT, PLANS, COST], "no data, no windows; no loop, nothing of it"
-    more = Asked(None, "elsewhere", ("set",), 8, 2, 2, "planner", 1, 1).tasks(PARTS)
-    assert {*more} == {WAYS, PLANS + WITHOUT, PLANS, COST, WINDOWS, WAYS + AFTER, PLANS + AFTER}
-    assert more[PLANS + AFTER][0]["world"] == "elsewhere"
-    assert more[PLANS + WITHOUT][0].get("memory") is None
-    assert more[PLANS][0]["memory"] == "default"
+    some = Asked(None, None, (), 8, 2, 2, 1, 1).tasks(PARTS)
+    known = {f"{PLANS}{which} of {task}" for which in (WITHOUT, "") for task in TASKS}
+    assert {*some} == {WAYS, COST, *known}, "no data, no windows; no loop, nothing of it"
+    more = Asked(None, "elsewhere", ("set",), 8, 2, 2, 1, 1).tasks(PARTS)
+    after = {f"{PLANS}{AFTER} of {task}" for task in TASKS}
+    assert {*more} == {*some, WINDOWS, WAYS + AFTER, *after}
+    assert all(more[name][0]["world"] == "elsewhere" for name in after)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_who_has_no_memory_is_given_none_and_plays_beside_chance(task: str) -> None:
+    tasks = Asked(None, None, (), 8, 2, 2, 1, 1).tasks((PLANS,))
+    without, knows = (tasks[f"{PLANS}{which} of {task}"][0] for which in (WITHOUT, ""))
+    assert without.get("memory") is None
+    assert without["agents"][0] == "random"
+    assert knows["memory"] == "album"
+    assert without["tasks"] == knows["tasks"] == (task,)
 
 
 def test_a_distance_is_compared_over_the_episodes_that_both_played() -> None:
-    found = {
-        PLANS + WITHOUT: played({"route_return": [10.0, 14.0, 99.0]}),
-        PLANS: played({"route_return": [2.0, 2.0]}),
-    }
+    found = {**plans(WITHOUT, {"route_return": [10.0, 14.0, 99.0]}), **plans("", {"route_return": [2.0, 2.0]})}
     assert bar(found, "route_return: distance").startswith("route_return: distance without memory / with it: 6.00 [")
     assert bar(found, "route_return: distance").endswith("4.2 wanted: met")
-    found[PLANS] = played({"route_return": [6.0, 6.0]})
+    found |= plans("", {"route_return": [6.0, 6.0]})
     assert bar(found, "route_return: distance").endswith("NOT MET")
     assert bar(found, "cube_return: distance without memory").endswith("not measured")
     assert bar(found, "cube_return: distance without the loop").endswith("not measured")
 
 
 def test_chance_is_no_planner() -> None:
-    found = {
-        PLANS + WITHOUT: played({"route_return": [9.0, 9.0]}, "random"),
-        PLANS: played({"route_return": [1.0, 1.0]}),
-    }
+    found = {**plans(WITHOUT, {"route_return": [9.0, 9.0]}, "random"), **plans("", {"route_return": [1.0, 1.0]})}
     assert bar(found, "route_return: distance").endswith("not measured")
 
 
@@ -83,28 +85,28 @@ def test_a_memory_has_to_beat_all_but_those_that_look_at_the_frames() -> None:
         "none": arm(20, 0.8, 2),
         "copy": arm(19, 0.82),
         "bank": arm(30, 0.9),
-        "default": arm(22, 0.81, 1),
-        "default swapped": arm(20.2, 0.99),
+        "hybrid": arm(22, 0.81, 1),
+        "hybrid swapped": arm(20.2, 0.99),
     }
     found = {WAYS: ways(**arms)}
-    assert bar(found, "out_and_back, psnr").endswith("22.000 against 20.000 of none: met")
-    assert bar(found, "out_and_back, src").endswith("0.810 against 0.820 of copy: NOT MET")
-    assert bar(found, "out_and_back, lost").endswith("90% of 2.00 dB, 80% wanted: met")
-    assert bar(found, "out_and_back, scene cuts").endswith("1.00 of 2.00: met")
+    assert bar(found, "out_and_back, hybrid, psnr").endswith("22.000 against 20.000 of none: met")
+    assert bar(found, "out_and_back, hybrid, src").endswith("0.810 against 0.820 of copy: NOT MET")
+    assert bar(found, "out_and_back, hybrid, lost").endswith("90% of 2.00 dB, 80% wanted: met")
+    assert bar(found, "out_and_back, hybrid, scene cuts").endswith("1.00 of 2.00: met")
     assert bar(found, "object").endswith("not measured")
 
 
 def test_who_never_cuts_cannot_cut_less() -> None:
-    arms = {"none": arm(20, 0.8), "default": arm(19, 0.8), "default swapped": arm(19, 0.8)}
+    arms = {"none": arm(20, 0.8), "hybrid": arm(19, 0.8), "hybrid swapped": arm(19, 0.8)}
     found = {WAYS: ways(**arms)}
-    assert "says nothing" in bar(found, "out_and_back, scene cuts")
-    assert bar(found, "out_and_back, lost").endswith("no gain to lose (-1.00 dB): NOT MET")
+    assert "nobody cuts" in bar(found, "out_and_back, hybrid, scene cuts")
+    assert bar(found, "out_and_back, hybrid, lost").endswith("no gain to lose (-1.00 dB): NOT MET")
 
 
 def test_tables_show_ours_beside_theirs() -> None:
-    found = {WAYS: ways(none=arm(20, 0.8), default=arm(22, 0.81)), PLANS: played({"cube_return": [0.2, 0.4]})}
+    found = {WAYS: ways(none=arm(20, 0.8), hybrid=arm(22, 0.81)), **plans("", {"cube_return": [0.2, 0.4]})}
     video, planning, cost, variants = made(found)
-    assert video.ours["out_and_back: default"] == (
+    assert video.ours["out_and_back: hybrid"] == (
         "-",
         "22.00 ±0.10",
         "0.500 ±0.100",
@@ -135,7 +137,7 @@ def test_what_was_found_before_is_not_asked_again(tmp_path: Path, monkeypatch: p
 
         return main
 
-    arms = {"none": arm(20, 0.8), "default": arm(22, 0.81), "default swapped": arm(20, 0.8)}
+    arms = {"none": arm(20, 0.8), "hybrid": arm(22, 0.81), "hybrid swapped": arm(20, 0.8)}
     monkeypatch.setattr(revisit, "main", bench("ways", ways(**arms)))
     monkeypatch.setattr(memory_cost, "main", bench("cost", {"rows": []}))
     options = {"world": str(world), "parts": (WAYS, COST), "threads": 1, "out": str(tmp_path / "out")}
@@ -152,11 +154,11 @@ def test_plans_are_kept_where_nothing_was_before(tmp_path: Path, monkeypatch: py
     world = tmp_path / "world"
     tiny_world().save_pretrained(world)
     monkeypatch.setattr(
-        plan, "main", lambda out, memory=None, **asked: played({"cube_return": [4.0 / (1 + bool(memory))] * 2})
+        plan, "main", lambda out, tasks, memory=None, **asked: played(tasks[0], [4.0 / (1 + bool(memory))] * 2)
     )
     told = tables.main(str(world), parts=(PLANS,), threads=1, out=str(tmp_path / "out"))["bars"]
     assert told[0].startswith("cube_return: distance without memory / with it: 2.00 [")
-    assert len([*(tmp_path / "out" / "parts").iterdir()]) == 2
+    assert len([*(tmp_path / "out" / "parts").iterdir()]) == 2 * len(TASKS)
 
 
 def test_wrong_questions_are_named(tmp_path: Path) -> None:

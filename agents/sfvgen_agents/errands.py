@@ -89,7 +89,7 @@ def _reach(known: Known, thing: str) -> Steps | None:
     return tuple(Step(_three(place), near=near) for place in places.reshape(-1, 3))
 
 
-def _home(known: Known) -> Steps | None:
+def _home(known: Known) -> Steps:
     return (Step(HOME, near=0.02),)
 
 
@@ -132,11 +132,12 @@ ERRANDS: Mapping[str, Callable[..., Steps | None]] = {
 
 
 def steps_of(text: str, known: Known) -> Steps:
-    """What a sentence asks; nothing, where it is not known or names what is not to be found."""
+    """What a sentence asks; nothing, where it is not known. Where it names what is not to be found, the hand goes home, out
+    of the way of the eye."""
     for sentence, made in ERRANDS.items():
         named = re.match(sentence, text)
         if named:
-            return made(known, *named.groups()) or ()
+            return made(known, *named.groups()) or _home(known)
     return ()
 
 

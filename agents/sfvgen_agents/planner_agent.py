@@ -17,6 +17,7 @@ from sfvgen_agents.minds import Mind, Rows
 from sfvgen_agents.retracing import BACK, Trail
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.planning import BUDGETS, ICEM, Budget, Goal, Planner, Proposals, Space
+from sfvgen_planner.planning.objectives import sees
 from sfvgen_planner.planning.planner import Objective
 from sfvgen_planner.planning.solver import Solver
 from sfvgen_planner.planning.subgoals import Decomposer, Subgoal, places
@@ -160,10 +161,9 @@ class PlannerAgent:
     def _replan(self, goal: Goal, new: Rows) -> None:
         began, way = perf_counter(), self.way
         space = way.space if way.decompose is None else self._asked(way.decompose, goal)
-        # An errand asks only where the body will be: of its candidates none is drawn.
-        imagine = self.mind.foresee() if way.errands else self.mind.imagine(way.budget.denoising_steps)
-        again = way.budget.finalists and not way.errands
-        fine = self.mind.imagine(way.budget.final_steps) if again else None
+        drawn = sees(way.objective)
+        imagine = self.mind.imagine(way.budget.denoising_steps) if drawn else self.mind.foresee()
+        fine = self.mind.imagine(way.budget.final_steps) if drawn and way.budget.finalists else None
         planner = Planner(imagine, way.objective, space, way.solver, way.budget, fine, proposals=way.proposals)
         before = self.plan if space == way.space else None
         done = self._done // space.frames_each

@@ -41,8 +41,8 @@ def objective_of(text: str, mind: Mind, clip: str | None = None) -> Term:
         "uncertainty": Uncertainty,
         "goal": lambda: GoalImage(_from(mind, "goal_latents")),
         "posture": lambda: GoalPosture(_from(mind, "apart")),
-        "retrace": lambda: Custom(_retraced),
-        "errand": lambda: Custom(on_errand),
+        "retrace": lambda: Custom(_retraced, looks=False),
+        "errand": lambda: Custom(on_errand, looks=False),
         "place": lambda: _as_judged(mind),
         "text": lambda: GoalText(_alike(mind, clip)),
     }

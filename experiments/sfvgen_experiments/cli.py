@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench memory": ("sfvgen_experiments.bench.memory:main", "measure what memories recall of real tasks"),
     "bench revisit": ("sfvgen_experiments.bench.revisit:main", "measure whether places are dreamt as they were"),
     "bench checks": ("sfvgen_experiments.bench.checks:main", "measure a memory's parts, its room and its reach"),
+    "bench rounds": ("sfvgen_experiments.bench.rounds:main", "measure what nights of consolidation are worth"),
     "bench tables": ("sfvgen_experiments.bench.tables:main", "make the paper's four tables again"),
     "bench memory_cost": ("sfvgen_experiments.bench.memory_cost:main", "measure what remembering costs"),
     "bench memory_rows": ("sfvgen_experiments.bench.memory_rows:main", "measure writing many memories at once"),

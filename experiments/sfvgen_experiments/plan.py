@@ -18,7 +18,7 @@ from sfvgen_agents.relay import Relay
 from sfvgen_envs.scene import Length
 from sfvgen_envs.suites import EpisodeSpec, Suite
 from sfvgen_experiments.plan_picture import panels
-from sfvgen_experiments.thinking import LEARNED, LED, ORACLE, Arm, Thinking
+from sfvgen_experiments.thinking import AFTER, LEARNED, ORACLE, Arm, Thinking
 from sfvgen_planner.data import write_video
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
@@ -43,7 +43,7 @@ class PlanConfig:
     seconds: float | None = None
     steps: int | None = None
     habits: float = 0.0
-    led: bool = False
+    led: str | None = None
     horizon: int = 16
     every: int = 4
     objective: str = "reward"
@@ -96,6 +96,7 @@ def main(config: PlanConfig) -> dict[str, Any]:
         "seconds_per_replan": mean_interval([row.seconds_per_replan for row in rows]).to_json(),
     }
     path = Path(config.out) / "plan.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     solved, away = sum(row.success for row in rows), np.mean([row.waypoint_distance for row in rows])
     print(f"{solved} of {len(rows)} solved, {away:.3f} m from the way-points in the mean: {path}")
@@ -131,7 +132,8 @@ def play_one(config: PlanConfig, spec: EpisodeSpec) -> Played:
     )
     env = spec.make(size=config.size)
     try:
-        agent = Arm.parse(LED + where if config.led else where, thinking).agent(env, spec.task, config.seed, thinking)
+        name = where if config.led is None else f"{config.led}{AFTER}{where}"
+        agent = Arm.parse(name, thinking).agent(env, spec.task, config.seed, thinking)
         if not isinstance(agent, PlannerAgent | Relay):
             raise BadOption(f"agent {where}", "a planner", "Say world=oracle or a folder.")
         path = Path(config.out) / f"{spec.task}_{spec.length}_{spec.index:02d}.mp4" if config.videos else None

@@ -23,9 +23,9 @@ from sfvgen_planner.planning import BUDGETS
 from sfvgen_planner.types import FRAMES_PER_CHUNK, Context, Imagine, Plan, Window
 from sfvgen_planner.world.model import SHIPPED, WorldModel
 
-ORACLE, LEARNED = "oracle", "planner"
-LED = "expert+"
-"""Before a planner's name: the expert acts until the task says to go back, and the planner looks on."""
+ORACLE, LEARNED, HABITS = "oracle", "planner", "habits"
+AFTER = "+"
+"""Between two names: the first one acts until the task says to go back, and the second, a planner, looks on."""
 
 
 class OracleMind:
@@ -122,13 +122,14 @@ class Arm:
     solver: str = ""
     budget: str = ""
     objective: str = ""
-    led: bool = False
-    """by the expert, until the task says to go back"""
+    led: str = ""
+    """by whom, until the task says to go back"""
 
     @classmethod
     def parse(cls, name: str, thinking: Thinking) -> "Arm":
         """From what a user writes."""
-        where, *rest = name.removeprefix(LED).split("/")
+        leader, _, own = name.rpartition(AFTER)
+        where, *rest = own.split("/")
         if where not in (ORACLE, LEARNED):
             return cls(name, None)
         usual = (thinking.solver, thinking.budget, thinking.objective)
@@ -138,14 +139,16 @@ class Arm:
                 raise UnknownName(f"{kind} {given!r} in {name!r}", f"one of {list(known)}", closest(given, list(known)))
         if len(rest) > 3:
             raise BadOption(f"agent {name!r}", f"{where}/solver/budget/objective", "Leave the rest out.")
-        return cls(name, where, solver, budget, objective, name.startswith(LED))
+        return cls(name, where, solver, budget, objective, leader)
 
     def agent(self, env: gym.Env[Any, Any], task: str, seed: int, thinking: Thinking) -> Agent:
         """Who plays `task` in this environment."""
         if self.where is None:
             return load_agent(self.name, task, seed, env.action_space, thinking.world)
         planner = self._planner(env, task, seed, thinking)
-        return Relay(load_agent("expert", task, seed, env.action_space), planner) if self.led else planner
+        if not self.led:
+            return planner
+        return Relay(load_agent(self.led, task, seed, env.action_space, thinking.world), planner)
 
     def _planner(self, env: gym.Env[Any, Any], task: str, seed: int, thinking: Thinking) -> PlannerAgent:
         choices: dict[str, Any] = {
@@ -171,7 +174,8 @@ class Arm:
     def card(self, agent: Agent, thinking: Thinking) -> dict[str, Any]:
         """Who that is, in JSON values; it changes when the agent or its world does."""
         card = {**identify(self.name, agent), "code": code()}
-        learned = self.where == LEARNED or (self.where == ORACLE and thinking.habits > 0)
+        habits = self.led == HABITS or (self.where == ORACLE and thinking.habits > 0)
+        learned = self.where == LEARNED or habits
         return {**card, "world": weights_of(thinking.world)} if learned else card
 
 

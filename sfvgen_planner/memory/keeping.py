@@ -47,7 +47,10 @@ def with_frame(album: Album, latents: Tensor, camera: Tensor) -> Album:
     strained = strain(camera[:, None], album.cameras).masked_fill(album.given == 0, inf)
     newest = (album.given.sum(1).long() - 1).clamp(min=0)
     least, same = strained.min(1)
-    gone = torch.where(least < SAME, same, torch.where(album.given[:, -1] > 0, spare(album), size - 1))
+    full = (album.given[:, -1] > 0) & (least >= SAME)
+    gone = torch.where(least < SAME, same, size - 1)
+    if full.any():
+        gone = torch.where(full, spare(album), gone)
     order = torch.arange(size, device=row.device).expand(len(row), -1)
     order = (order + (order >= gone[:, None])).clamp(max=size - 1)
     kept = album.each(lambda value: value[row[:, None], order])

@@ -23,6 +23,8 @@ def merged(world: WorldModel, memory: Memory) -> WorldModel:
     if memory.config.operator != "lowrank":
         raise BadMemory(f"a {memory.config.operator} memory", "one of low rank", "No weights hold it: use its factors.")
     check_fits(world, memory)
+    if not memory.factors.down:
+        return world
     known = row_layers(world)
     own: dict[int, object] = {id(one): one for one in (*world.parameters(), *world.buffers())}
     for name, down in memory.factors.down.items():

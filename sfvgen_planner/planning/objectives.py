@@ -27,6 +27,11 @@ class Term:
         """[B, N]."""
         raise NotImplementedError
 
+    @property
+    def sees(self) -> bool:
+        """Does it ask for more than poses and actions? Where nothing does, nothing has to be drawn."""
+        return True
+
     def __add__(self, other: "Term") -> "Weighted":
         return Weighted((*_parts(self), *_parts(other)))
 
@@ -48,6 +53,11 @@ class Weighted(Term):
 
     parts: tuple[tuple[float, Scoring], ...]
 
+    @property
+    def sees(self) -> bool:
+        """If any of them does."""
+        return any(sees(term) for _, term in self.parts)
+
     def __call__(self, rollout: Rollout, goal: Goal) -> Floats:
         """[B, N]."""
         return np.asarray(np.sum([weight * plain(term(rollout, goal)) for weight, term in self.parts], axis=0))
@@ -62,6 +72,13 @@ class Custom(Term):
     """A function of yours, so that it adds up with the others."""
 
     function: Scoring
+    looks: bool = True
+    """False: at poses and actions alone"""
+
+    @property
+    def sees(self) -> bool:
+        """As you say."""
+        return self.looks
 
     def __call__(self, rollout: Rollout, goal: Goal) -> Array:
         """What it says."""
@@ -146,6 +163,11 @@ class GoalPosture(Term):
     """rollout, uint8 [B, h, w, 3] -> [B, N, T]: how far from it"""
     when: When = "mean"
 
+    @property
+    def sees(self) -> bool:
+        """Poses alone."""
+        return False
+
     def __call__(self, rollout: Rollout, goal: Goal) -> Floats:
         """[B, N]."""
         return -over_time(plain(self.apart(rollout, goal.need("image"))), self.when)
@@ -173,6 +195,11 @@ class GoalPose(Term):
     when: When = "last"
     """of way-points, each counts by its closest frame"""
 
+    @property
+    def sees(self) -> bool:
+        """Poses alone."""
+        return False
+
     def __call__(self, rollout: Rollout, goal: Goal) -> Floats:
         """[B, N], in metres where the numbers are."""
         here, there = plain(rollout.poses)[..., self.numbers], plain(goal.need("pose"))[..., self.numbers]
@@ -186,6 +213,11 @@ class GoalPose(Term):
 class Effort(Term):
     """How much is done: mean square of vectors; of ids, how often another one is chosen. To be subtracted."""
 
+    @property
+    def sees(self) -> bool:
+        """Actions alone."""
+        return False
+
     def __call__(self, rollout: Rollout, goal: Goal) -> Floats:
         """[B, N]."""
         values = _actions_of(rollout)
@@ -195,6 +227,11 @@ class Effort(Term):
 @dataclass(frozen=True)
 class Roughness(Term):
     """How much actions change from frame to frame: mean square, or how often. To be subtracted."""
+
+    @property
+    def sees(self) -> bool:
+        """Actions alone."""
+        return False
 
     def __call__(self, rollout: Rollout, goal: Goal) -> Floats:
         """[B, N]."""
@@ -214,6 +251,11 @@ class Uncertainty(Term):
             return np.asarray(plain(rollout.doubt).mean(-1))
         undecided = [4 * p * (1 - p) for p in (plain(rollout.success), plain(rollout.terminated))]
         return np.asarray(np.mean(undecided, axis=(0, -1)))
+
+
+def sees(objective: Scoring) -> bool:
+    """Does an objective ask for more than poses and actions? Of a plain function nobody knows, so it does."""
+    return bool(getattr(objective, "sees", True))
 
 
 def latents_of(rollout: Rollout) -> Array:

@@ -82,3 +82,10 @@ def _rotate(x: Tensor, turn: Tensor) -> Tensor:
     cos, sin = turn.unbind(-2)
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+def waves(level: Tensor, dim: int) -> Tensor:
+    """[R, T] -> [R, T, dim] sines and cosines of the level."""
+    rates = torch.exp(torch.linspace(0, math.log(1000.0), dim // 2, device=level.device, dtype=level.dtype))
+    angles = level[..., None] * rates
+    return torch.cat([angles.sin(), angles.cos()], -1)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sfvgen_planner.world.album import Shown
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.lowrank import RowConv2d, RowLinear
-from sfvgen_planner.world.sight import places, shift, unknown
+from sfvgen_planner.world.sight import Between, places, unknown
 
 KEEP = 1.0
 """A new network carries more than it draws (the logit of how much)."""
@@ -71,6 +71,33 @@ class Still:
     """[R, T, 1, h, w]: how much of it was in some picture"""
 
 
+@dataclass(frozen=True)
+class Look:
+    """An earlier frame of each of R rows, as it is looked up from T new ones."""
+
+    picture: Tensor
+    """[R, F, H, W]: its latents, unfolded"""
+    between: Between
+    given: Tensor
+    """[R]: 1 where there is one, else 0"""
+
+    def up(self, nearness: Tensor) -> tuple[Tensor, Tensor]:
+        """Of pixels so near [R, T, H, W]: where they are in its picture [R, T, H, W, 2], and are they [R, T, H, W]."""
+        there = self.between.at(nearness)
+        return there, (there.abs() <= 1).all(-1).to(there.dtype) * self.given[:, None, None, None]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What new frames [R, T] are carried from: whatever their noise, the same."""
+
+    last: Look
+    kept: Look | None
+    """of K of the R * T frames, one of each its own"""
+    chosen: Tensor
+    """int64 [K]: which"""
+
+
 class Carry(nn.Module):
     """See the module's docstring."""
 
@@ -106,27 +133,46 @@ class Carry(nn.Module):
         self.spread.copy_(spread)
         self.gather.copy_(torch.linalg.pinv(spread.double()))
 
-    def still(self, last: Last, cameras: Tensor, kept: Shown | None = None) -> Still:
-        """As cameras [R, T, 8] would see the last frame, and kept ones, of R * T rows, where it ends."""
+    def sources(self, last: Last, cameras: Tensor, kept: Shown | None = None) -> Sources:
+        """Looked up from new frames as cameras [R, T, 8] see them; kept ones, if any, are of R * T rows."""
         with torch.autocast(cameras.device.type, enabled=False):  # a place has no small errors
-            picture = self._unfolded(last.latents)
-            far = picture.new_zeros(*cameras.shape[:2], *picture.shape[-2:])
-            there = places(picture) + shift(cameras, last.camera, far)
-            return self._completed(_taken(picture, there), _within(there, last), kept, cameras, far)
+            look, chosen = self._look(last, cameras), cameras.new_zeros(0, dtype=torch.int64)
+            if kept is not None:
+                chosen = kept.given.nonzero()[:, 0]
+            if kept is None or not len(chosen):
+                return Sources(look, None, chosen)
+            some = Shown(kept.latents[chosen], kept.camera[chosen], kept.given[chosen])
+            return Sources(look, self._look(some, cameras.flatten(0, 1)[chosen][:, None]), chosen)
 
-    def _completed(self, carried: Tensor, inside: Tensor, kept: Shown | None, cameras: Tensor, near: Tensor) -> Still:
+    def still(self, sources: Sources) -> Still:
+        """If all stood still, far away."""
+        with torch.autocast(sources.last.picture.device.type, enabled=False):
+            near = torch.zeros_like(sources.last.between.ray[..., 0])
+            there, inside = sources.last.up(near)
+            return self._completed(_taken(sources.last.picture, there), inside, sources, near)
+
+    def _look(self, shown: Shown, cameras: Tensor) -> Look:
+        """From cameras [R, T, 8]."""
+        picture = self._unfolded(shown.latents)
+        return Look(picture, Between.of(cameras, shown.camera, picture), shown.given)
+
+    def _completed(self, carried: Tensor, inside: Tensor, sources: Sources, near: Tensor) -> Still:
         """Pictures [R, T, F, H, W] of which so much [R, T, H, W] was in the last one; kept ones show the rest, so near,
         and whatever they show alike: that was really seen."""
+        kept, chosen = sources.kept, sources.chosen
         if kept is None:
             return Still(self._folded(carried), self._share(inside))
-        picture, now = self._unfolded(kept.latents), cameras.flatten(0, 1)[:, None]
-        there = places(picture) + shift(now, kept.camera, near.flatten(0, 1)[:, None])
-        seen, again = _within(there, kept).reshape(near.shape), _taken(picture, there).reshape(carried.shape)
-        only = seen * (1 - inside)
-        whole, again = (self._folded(torch.where(one[:, :, None] > 0, again, carried)) for one in (only, seen))
-        differ = F.max_pool2d((again - whole).square().mean(2), 3, 1, 1)[:, :, None]
-        alike = torch.exp(-differ / ALIKE) * self._share(seen)
-        return Still(alike * again + (1 - alike) * whole, self._share(inside + only))
+        there, seen = kept.up(near.flatten(0, 1)[chosen][:, None])
+        again, before = _taken(kept.picture, there)[:, 0], carried.flatten(0, 1)[chosen]
+        seen, within = seen[:, 0], inside.flatten(0, 1)[chosen]
+        only = seen * (1 - within)
+        carried = _put(carried, chosen, torch.where(only[:, None] > 0, again, before))
+        whole = self._folded(carried)
+        mine, again = whole.flatten(0, 1)[chosen], self._folded(torch.where(seen[:, None] > 0, again, before)[None])[0]
+        differ = F.max_pool2d((again - mine).square().mean(1, keepdim=True), 3, 1, 1)
+        alike = torch.exp(-differ / ALIKE) * self._share(seen[None])[0]
+        latents = _put(whole, chosen, alike * again + (1 - alike) * mine)
+        return Still(latents, self._share(_put(inside, chosen, within + only)))
 
     def worn(self, latents: Tensor, way: Tensor) -> Tensor:
         """Latents [R, T, C, h, w] carried by `way` [R, 2] pixels and back again: as soft as those of a dream.
@@ -146,13 +192,11 @@ class Carry(nn.Module):
         tokens: Tensor,
         known: Tensor,
         noisy: Tensor,
+        sources: Sources,
         still: Still,
-        last: Last,
-        cameras: Tensor,
-        kept: Shown | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Of tokens [R, T, n, D], what is known of each frame [R, T, D], noisy [R, T, C, h, w] and cameras [R, T, 8]:
-        clean latents [R, T, C, h, w], and the two answers that they are mixed of: carried and drawn."""
+        """Of tokens [R, T, n, D], what is known of each frame [R, T, D] and noisy [R, T, C, h, w]: clean latents
+        [R, T, C, h, w], and the two answers that they are mixed of: carried and drawn."""
         frames = noisy.shape[:2]
         told = self._spaced(tokens, noisy.shape[-1])
         scale, move = self.told(known).flatten(0, 1)[..., None, None].chunk(2, 1)
@@ -161,11 +205,11 @@ class Carry(nn.Module):
         looked = self.look_on(F.silu(looked))
         maps = F.pixel_shuffle(self.maps(looked).to(noisy.dtype), self.fine)
         maps = maps.reshape(*frames, *maps.shape[1:])
-        carried = self._carried(maps, last, cameras, kept)
+        carried = self._carried(maps, sources)
         beside = [part.flatten(0, 1).to(told) for part in (carried.latents, carried.inside)]
         answer = self.out(self.draw_on(F.silu(self.draw(_channels_last(torch.cat([looked, *beside], 1))))))
         drawn, keep = answer.to(noisy.dtype).reshape(*frames, *answer.shape[1:]).chunk(2, 2)
-        keep = keep.sigmoid() * last.given.reshape(-1, 1, 1, 1, 1)
+        keep = keep.sigmoid() * sources.last.given.reshape(-1, 1, 1, 1, 1)
         return keep * carried.latents + (1 - keep) * drawn, (carried.latents, drawn)
 
     def _spaced(self, tokens: Tensor, width: int) -> Tensor:
@@ -174,17 +218,16 @@ class Carry(nn.Module):
         told = self.up(tokens).reshape(tokens.shape[0] * tokens.shape[1], -1, across, self.up.out_features)
         return F.pixel_shuffle(told.permute(0, 3, 1, 2), self.patch)
 
-    def _carried(self, maps: Tensor, last: Last, cameras: Tensor, kept: Shown | None) -> Still:
+    def _carried(self, maps: Tensor, sources: Sources) -> Still:
         """By maps [R, T, 4, H, W]."""
         near, across, down, moves = maps.unbind(2)
-        with torch.autocast(cameras.device.type, enabled=False):  # a place has no small errors
-            picture, nearness = self._unfolded(last.latents), F.softplus(near)
-            there = places(picture) + shift(cameras, last.camera, nearness)
+        with torch.autocast(maps.device.type, enabled=False):  # a place has no small errors
+            nearness, picture = F.softplus(near), sources.last.picture
+            there, inside = sources.last.up(nearness)
             world = _taken(picture, there)
             body = _taken(picture, there + REACH * torch.stack([across, down], -1))
             share = moves.sigmoid()[:, :, None]
-            carried = share * body + (1 - share) * world
-            return self._completed(carried, _within(there, last), kept, cameras, nearness)
+            return self._completed(share * body + (1 - share) * world, inside, sources, nearness)
 
     def _share(self, pixels: Tensor) -> Tensor:
         """[R, T, H, W] -> [R, T, 1, h, w]"""
@@ -229,9 +272,9 @@ def _taken(picture: Tensor, there: Tensor) -> Tensor:
     return taken.reshape(rows, -1, frames, height, width).transpose(1, 2)
 
 
-def _within(there: Tensor, frame: Shown) -> Tensor:
-    """[R, T, H, W]: 1 for places [R, T, H, W, 2] that were in a frame's picture, else 0."""
-    return (there.abs() <= 1).all(-1).to(there.dtype) * frame.given[:, None, None, None]
+def _put(frames: Tensor, chosen: Tensor, new: Tensor) -> Tensor:
+    """Frames [R, T, ...] with new ones [K, ...] in the places int64 [K] of R * T."""
+    return frames.flatten(0, 1).index_copy(0, chosen, new).reshape(frames.shape)
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.world.album import Shown
-from sfvgen_planner.world.blocks import Block, KeysValues, after, norm, unseen
-from sfvgen_planner.world.carry import Carry, Last, Still, zeroed
+from sfvgen_planner.world.blocks import Block, KeysValues, after, norm, unseen, waves
+from sfvgen_planner.world.carry import Carry, Last, Sources, Still, zeroed
 from sfvgen_planner.world.conditions import Conditions
 from sfvgen_planner.world.denoiser import Cache, Denoised, check_memory, check_rows
 from sfvgen_planner.world.lowrank import LowRank, RowLinear, name_rows, using, version_of
+from sfvgen_planner.world.patches import patches, pictures
 
 LOOKS = 2.0
 """Radians by which the slowest turn with the view differs between directions 1 apart; each next is twice as fast."""
@@ -35,6 +35,16 @@ class Past:
     blocks: list[KeysValues]
     last: Last
     """the last clean frame"""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What new frames are carried from, and may hear, whatever their noise."""
+
+    sources: Sources
+    still: Still
+    heard: Tensor | None
+    """[R]: 0 for rows that hear nothing of their memory, None: all do"""
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,14 @@ class CausalDenoiser(nn.Module):
         last = Last.nothing(noisy, conditions) if past is None else past.last.repeat(len(noisy))
         return self._answer(noisy, level, conditions, cache, last, 0, memory)
 
+    def ready(self, cache: Cache, conditions: Conditions, memory: LowRank | None = None) -> Conditions:
+        """Where anything is carried: knowing what from, and what it would show if all stood still."""
+        past: Past | None = cache.content
+        if self.carry is None or past is None:
+            return conditions
+        last = past.last.repeat(len(conditions.frame))
+        return replace(conditions, ready=self._ready(self.carry, last, conditions, memory))
+
     def forward(
         self, latents: Tensor, level: Tensor, conditions: Conditions, memory: LowRank | None = None
     ) -> Denoised:
@@ -178,35 +196,39 @@ class CausalDenoiser(nn.Module):
     ) -> Denoised:
         """For frames from `first` on; 0 before."""
         self._check(latents, level, cache.frames, conditions)
-        new = conditions[first:]
+        new = conditions[first:] if first else conditions
         parts: tuple[Tensor, ...] = ()
-        memory, kept = self._recalled(memory, last, new)
+        ready = None if self.carry is None else new.ready or self._ready(self.carry, last, new, memory)
+        if memory is not None and ready is not None and ready.heard is not None:
+            memory = replace(memory, heard=ready.heard)
         with using(memory):
-            if self.carry is None:
+            if self.carry is None or ready is None:
                 seen = self._seen(latents, level, conditions, cache)
                 hidden = norm(seen.tokens)
-                answer = _pictures(self.out(self._told(hidden, seen, first)), self.config)
+                answer = pictures(self.out(self._told(hidden, seen, first)), self.config.grid, self.config.patch)
             else:
-                still = self.carry.still(last, new.cameras, kept)
-                seen = self._seen(latents, level, conditions, cache, self._since(still, last, new))
+                seen = self._seen(latents, level, conditions, cache, self._since(ready.still, last, new))
                 hidden = norm(seen.tokens)
                 known, told = seen.known[:, first:], self._told(hidden, seen, first)
-                answer, parts = self.carry(told, known, latents[:, first:], still, last, new.cameras, kept)
+                answer, parts = self.carry(told, known, latents[:, first:], ready.sources, ready.still)
         return Denoised(_later(answer, first), hidden.mean(2), tuple(_later(part, first) for part in parts))
 
-    def _recalled(self, memory: LowRank | None, last: Last, new: Conditions) -> tuple[LowRank | None, Shown | None]:
-        """The kept frames that show new ones better than the last does. Rows that have none hear nothing of their
-        memory: nobody has been there."""
-        if memory is None or memory.album is None or self.carry is None:
-            return memory, None
-        kept = memory.album.nearest(new.cameras, last)
-        return replace(memory, heard=kept.given.reshape(len(new.frame), -1).amax(1)), kept
+    def _ready(self, carry: Carry, last: Last, new: Conditions, memory: LowRank | None) -> Ready:
+        """From the last clean frame, and from kept ones that show new ones better. Rows that have none hear nothing of
+        a memory that keeps any: nobody has been there."""
+        if memory is None or memory.album is None:
+            kept, heard = None, None
+        else:
+            kept = memory.album.nearest(new.cameras, last)
+            heard = kept.given.reshape(len(new.frame), -1).amax(1)
+        sources = carry.sources(last, new.cameras, kept)
+        return Ready(sources, carry.still(sources), heard)
 
     def _since(self, still: Still, last: Last, new: Conditions) -> tuple[Tensor, Tensor]:
         """What new frames are told of the last clean one: for each token [R, T, n, D] what it would see if all stood
         still, for each frame [R, T, D] what is otherwise than then."""
         changed = (new.frame - last.told[:, None]) * last.given[:, None, None]
-        return self.still(_patches(still.latents * still.inside, self.config.patch)), self.since(changed)
+        return self.still(patches(still.latents * still.inside, self.config.patch)), self.since(changed)
 
     def _seen(
         self,
@@ -219,10 +241,10 @@ class CausalDenoiser(nn.Module):
         """What the blocks make of frames after the cache; `since` is told to the last ones of them."""
         config, past = self.config, cache.content
         rows, frames = latents.shape[:2]
-        x = self.embed(_patches(latents, config.patch)) + self.place + self.happens(conditions.frame)[:, :, None]
-        address = _patches(conditions.address.to(x.dtype), 1)
+        x = self.embed(patches(latents, config.patch)) + self.place + self.happens(conditions.frame)[:, :, None]
+        address = patches(conditions.address.to(x.dtype), 1)
         x = x + self.address(address)
-        known = self.level(_waves(level, config.dim)) + self.frame(conditions.frame)
+        known = self.level(waves(level, config.dim)) + self.frame(conditions.frame)
         if since is not None:
             still, change = (_later(part, frames - part.shape[1]) for part in since)
             x, known = x + still + change[:, :, None], known + change
@@ -272,28 +294,6 @@ class CausalDenoiser(nn.Module):
             )
 
 
-def _patches(x: Tensor, patch: int) -> Tensor:
-    """[R, T, C, h, w] -> [R, T, n, C * patch * patch]."""
-    rows, frames, channels, height, width = x.shape
-    x = x.reshape(rows, frames, channels, height // patch, patch, width // patch, patch)
-    return x.permute(0, 1, 3, 5, 2, 4, 6).reshape(rows, frames, -1, channels * patch * patch)
-
-
-def _pictures(x: Tensor, config: CausalConfig) -> Tensor:
-    """[R, T, n, C * patch * patch] -> [R, T, C, h, w] for any C."""
-    rows, frames, patch = x.shape[0], x.shape[1], config.patch
-    high, wide = config.height // patch, config.width // patch
-    x = x.reshape(rows, frames, high, wide, -1, patch, patch)
-    return x.permute(0, 1, 4, 2, 5, 3, 6).reshape(rows, frames, -1, config.height, config.width)
-
-
 def _later(x: Tensor, first: int) -> Tensor:
     """[R, T, ...] with `first` frames of zeros before it."""
     return F.pad(x, (0, 0) * (x.ndim - 2) + (first, 0))
-
-
-def _waves(level: Tensor, dim: int) -> Tensor:
-    """[R, T] -> [R, T, dim] sines and cosines of the level."""
-    rates = torch.exp(torch.linspace(0, math.log(1000.0), dim // 2, device=level.device, dtype=level.dtype))
-    angles = level[..., None] * rates
-    return torch.cat([angles.sin(), angles.cos()], -1)

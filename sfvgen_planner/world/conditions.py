@@ -1,6 +1,7 @@
 """What a denoiser is told of each frame beside its picture: a small value, made by `ConditionEncoder`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class Conditions:
     """float [R, L, X]: the chunk's words, for cross-attention"""
     camera: Tensor | None = None
     """float [R, T, 8]: how each frame is seen, see `sight`; None where nobody knows"""
+    ready: Any = None
+    """the denoiser's own, see `Denoiser.ready`; gone in what is cut out, joined or repeated"""
 
     def __post_init__(self) -> None:
         if self.frame.ndim != 3 or self.address.ndim != 5 or self.frame.shape[:2] != self.address.shape[:2]:

@@ -58,6 +58,9 @@ class Denoiser(Protocol):
     def append(self, cache: Cache, clean: Tensor, conditions: Conditions, memory: LowRank | None = None) -> Cache:
         """The cache with finished frames [R * N, T, C, h, w] added: it then has R * N rows."""
 
+    def ready(self, cache: Cache, conditions: Conditions, memory: LowRank | None = None) -> Conditions:
+        """The conditions with all that follows from them and the past alone: before many calls of `denoise`."""
+
     def denoise(
         self, cache: Cache, noisy: Tensor, level: Tensor, conditions: Conditions, memory: LowRank | None = None
     ) -> Denoised:

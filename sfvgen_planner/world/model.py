@@ -1,7 +1,7 @@
 """The slow world as one value: codec, conditions, denoiser, heads. What it imagines with, a planner only calls."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,6 +174,8 @@ class WorldModel(nn.Module):
             unsaid = self.conditions(facts.withhold(actions=everywhere, texts=everywhere))
         if samples > 1:
             conditions, unsaid = conditions.repeat(samples), unsaid.repeat(samples)
+        conditions = self.denoiser.ready(cache, conditions, memory)
+        unsaid = replace(unsaid, ready=conditions.ready)  # words and actions move no camera
         features: list[Tensor] = []
 
         def told(noisy: Tensor, level: Tensor) -> Tensor:

@@ -104,6 +104,10 @@ class UNet3DDenoiser(nn.Module):
         self._check_room(frames, 1)
         return Cache(rows, frames, version_of(memory), Past(context, conditions))
 
+    def ready(self, cache: Cache, conditions: Conditions, memory: LowRank | None = None) -> Conditions:
+        """Nothing that does not depend on the noise is worth keeping."""
+        return conditions
+
     def append(self, cache: Cache, clean: Tensor, conditions: Conditions, memory: LowRank | None = None) -> Cache:
         """Adds finished frames [R * N, T, C, h, w]; the oldest give way to the next chunk."""
         check_memory(cache, memory)

@@ -23,6 +23,7 @@ from sfvgen_experiments.bench.drift import held_out
 from sfvgen_experiments.bench.report import cell
 from sfvgen_experiments.dream_figures import CEILING, sharpness_of
 from sfvgen_experiments.dream_strips import picture
+from sfvgen_experiments.looped import Looped
 from sfvgen_experiments.memory_options import MemoryOptions
 from sfvgen_planner.data import Dataset, Windows
 from sfvgen_planner.data.atomic import write_bytes
@@ -30,7 +31,7 @@ from sfvgen_planner.data.sheet import write_picture
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.learning.remembering import Watched, remember_all
-from sfvgen_planner.memory import Memory, MemoryConfig, start
+from sfvgen_planner.memory import Memory, MemoryConfig
 from sfvgen_planner.memory.rows import take
 from sfvgen_planner.metrics.quality import psnr
 from sfvgen_planner.metrics.statistics import Interval, mean_interval
@@ -108,13 +109,13 @@ def main(
             "data=[folder,...] of the test split, and whole chunks of 8, two or more",
             "Record some: sfvgen collect split=test.",
         )
-    model, rows = WorldModel.from_pretrained(world), {}
+    looped, rows = Looped.of(world), {}
     for folder in data:
-        told = read(model, held_out(folder), episodes, seen, dreamt)
+        told = read(looped.world, held_out(folder), episodes, seen, dreamt)
         views = {"what came": told.pixels}
         for preset, how in hows.items():
             name = f"{Path(folder).name}, {preset}"
-            rows[name], frames = measure(model, told, how, every, SamplerConfig(steps))
+            rows[name], frames = measure(looped, told, how, every, SamplerConfig(steps))
             views |= {"no memory": frames["off"], f"memory {preset}": frames["own"]}
             print(shown(name, rows[name]), flush=True)
         if pictures:
@@ -163,11 +164,11 @@ def ages_of(poses: Tensor, seen: int, fovy: float, length: float) -> NDArray[np.
 
 
 def measure(
-    world: WorldModel, told: Told, how: MemoryConfig, every: int, sampler: SamplerConfig
+    looped: Looped, told: Told, how: MemoryConfig, every: int, sampler: SamplerConfig
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.uint8]]]:
     """By kind of poses and by age: PSNR without memory, gains with the own and with another's memory. And the dreams
     under true poses."""
-    memory = remembered(world, told, how, every)
+    world, memory = looped.world, remembered(looped, told, how, every)
     others = take(memory, torch.arange(memory.rows).roll(1))
     figures: dict[str, Any] = {"bytes_an_episode": 2 * memory.numbers}
     frames: dict[str, NDArray[np.uint8]] = {}
@@ -192,13 +193,13 @@ def measure(
     return figures, frames
 
 
-def remembered(world: WorldModel, told: Told, how: MemoryConfig, every: int) -> Memory:
+def remembered(looped: Looped, told: Told, how: MemoryConfig, every: int) -> Memory:
     """After every so manieth chunk of what was seen: its window with the past before it, and earlier ones replayed."""
     rows = len(told.latents)
     seen = Watched(told.latents[:, : told.seen], told.facts[: told.seen], torch.full((rows,), told.seen))
-    windows = seen.windows(world.config.past, every)
+    windows = seen.windows(looped.world.config.past, every)
     with tqdm(total=len(windows), desc="remembering", unit="chunk") as bar:
-        return remember_all(world, start(world, how, rows), windows, lambda chunk: bar.update())
+        return remember_all(looped.world, looped.begin(how, rows), windows, lambda chunk: bar.update())
 
 
 @torch.no_grad()

@@ -4,7 +4,8 @@ One row. A chunk is dreamt by a world with a memory merged into it; after every 
 remembered, earlier ones replayed, and the memory is merged anew. In the paper's setting (50 steps, with and without
 guidance; as the paper has it, each of them through the whole window, and as we do, the past looked at once) and at few
 steps. All ways are timed in turns, and ratios are those of one turn. What is shown does not matter
-for time, so latents are made up, before a camera that turns.
+for time, so latents are made up, before a camera that turns; what is dreamt was seen before, so that where frames are
+kept every new one is carried from one of them.
 """
 
 import json
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sfvgen_experiments.bench.report import cell
+from sfvgen_experiments.bench.report import cell, percent
 from sfvgen_experiments.bench.speed import as_in_the_paper
 from sfvgen_experiments.bench.timing import in_turns, peak
 from sfvgen_experiments.memory_options import MemoryOptions
@@ -82,12 +83,12 @@ class Asked:
         told = self.told()
         ways: dict[str, Dream] = {
             name + PAPER: lambda world, beside, guidance=samplers[name].guidance: as_in_the_paper(  # type: ignore[misc]
-                world, guidance, beside
+                world, guidance, beside, foreseen=False
             )(*told)
             for name in (PLAIN, TWICE)
         }
         return ways | {
-            name: lambda world, beside, sampler=sampler: world.dream(*told, sampler, beside)
+            name: lambda world, beside, sampler=sampler: world.dream(*told, sampler, beside, foreseen=False)
             for name, sampler in samplers.items()
         }
 
@@ -176,7 +177,7 @@ def shown(row: dict[str, Any], every: tuple[int, ...]) -> str:
         f"  {'a chunk of':40}{'seconds':>10}" + "".join(f"{f'every {n}, % more':>22}" for n in every),
     ]
     for name, one in row["chunks"].items():
-        cells = [cell(_percent(one["extra"][n]), 1) for n in every]
+        cells = [cell(percent(one["extra"][n]), 1) for n in every]
         lines.append(f"  {name:40}{one['seconds']:>10.3f}" + "".join(f"{told:>22}" for told in cells))
     return "\n".join(lines)
 
@@ -195,10 +196,6 @@ def bars(row: dict[str, Any]) -> list[str]:
 
 def _median(values: NDArray[np.float64]) -> Interval:
     return bootstrap_interval(lambda some: float(np.median(values[some])), len(values))
-
-
-def _percent(value: Interval) -> Interval:
-    return replace(value, mean=100 * value.mean, low=100 * value.low, high=100 * value.high)
 
 
 def _finished(way: Callable[[], object], like: Tensor) -> Callable[[], None]:

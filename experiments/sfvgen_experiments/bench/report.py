@@ -158,3 +158,8 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor:
 def cell(value: Interval | None, digits: int) -> str:
     """A mean and half its interval's width."""
     return "-" if value is None else f"{value.mean:.{digits}f} ±{(value.high - value.low) / 2:.{digits}f}"
+
+
+def percent(share: Interval) -> Interval:
+    """A hundred times as much."""
+    return Interval(100 * share.mean, 100 * share.low, 100 * share.high, share.n)

@@ -97,18 +97,21 @@ def told(speeds: dict[str, tuple[float, Interval]]) -> str:
     return "\n".join(lines)
 
 
-def as_in_the_paper(world: WorldModel, guidance: float = 1.0, memory: LowRank | None = None) -> Imagined:
+def as_in_the_paper(
+    world: WorldModel, guidance: float = 1.0, memory: LowRank | None = None, foreseen: bool = True
+) -> Imagined:
     """DDIM-50 that goes through the whole window again in every step; with guidance twice, told and untold."""
 
     @torch.no_grad()
     def imagined(past: Tensor, known: Facts, new: Facts, seeds: Tensor) -> Tensor:
-        facts = foresee(world.encoder, world.pose_head, known, new)
+        facts = foresee(world.encoder, world.pose_head, known, new) if foreseen else new
         everywhere = torch.ones_like(facts.named)
         untold = facts.withhold(actions=everywhere, texts=everywhere)
         seen, process = world.conditions(known), world.config.process
 
         def asked(told: Facts) -> Callable[[Tensor, Tensor], Tensor]:
-            conditions = world.conditions(told)
+            looked = world.denoiser.prefill(past, seen, memory)
+            conditions = world.denoiser.ready(looked, world.conditions(told), memory)
 
             def denoise(noisy: Tensor, level: Tensor) -> Tensor:
                 cache = world.denoiser.prefill(past, seen, memory)

@@ -37,7 +37,6 @@ def main(
     windows: int = 200,
     episodes: int = 12,
     planned: int = 30,
-    planner: str = "planner/beam/tiny",
     repeats: int = 7,
     threads: int = 2,
     out: str = "outputs/bench/tables",
@@ -50,7 +49,7 @@ def main(
     if min(windows, episodes, planned) < 2 or min(repeats, threads) < 1:
         raise BadOption(f"{windows} windows, {episodes} episodes, {planned} planned", "two or more", "Means want them.")
     torch.set_num_threads(threads)
-    asked = Asked(world, loop, data, windows, episodes, planned, planner, repeats, threads)
+    asked = Asked(world, loop, data, windows, episodes, planned, repeats, threads)
     tasks = asked.tasks(parts)
     kept = {name: _kept(Path(out), name, told) for name, (told, _) in tasks.items()}
     print(cost(asked, [name for name, path in kept.items() if not path.is_file()]), flush=True)

@@ -58,4 +58,5 @@ def _span(known: Sequence[Interval]) -> tuple[float, float]:
     room = max(max(means) - min(means), 1.0)
     low = min(max(one.low, min(means) - room) for one in known)
     high = max(min(one.high, max(means) + room) for one in known)
-    return low - 0.08 * (high - low), high + 0.08 * (high - low)
+    more = 0.08 * (high - low) or 1.0  # where all is alike
+    return low - more, high + more

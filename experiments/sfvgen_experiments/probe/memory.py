@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 from sfvgen_experiments.bench.report import cell
+from sfvgen_experiments.looped import Looped
 from sfvgen_experiments.memory_options import MemoryOptions
 from sfvgen_experiments.probe.arms import Trip, errors, remembered, swapped
 from sfvgen_experiments.probe.base import panorama_base
 from sfvgen_planner.data.atomic import write_bytes
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.memory import Memory, load, start
+from sfvgen_planner.memory import Memory, MemoryConfig
 from sfvgen_planner.metrics.statistics import Interval, bootstrap_interval, mean_interval
-from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.sampler import SamplerConfig
 
 Errors = NDArray[np.float64]
@@ -74,9 +74,10 @@ def main(config: Probe) -> dict[str, Any]:
         raise BadOption(f"{config.episodes} episodes of {config.chunks} chunks", "2 or more of each", "Raise them.")
     torch.set_num_threads(config.threads)
     folder = Path(config.out)
-    world, first = _world(config, folder)
+    looped = Looped(panorama_base(folder)) if config.world is None else Looped.of(config.world)
+    first = looped.begin(config.how, 1)
     trip = Trip.of(config.seed, config.episodes, config.chunks)
-    found, seconds = arms(world, first, trip, SamplerConfig(steps=config.steps))
+    found, seconds = arms(looped, config.how, trip, SamplerConfig(steps=config.steps))
     recall = Recall.of(found["off"], found["memory"], found["swap"])
     result = {
         "options": asdict(config),
@@ -92,26 +93,15 @@ def main(config: Probe) -> dict[str, Any]:
     return result
 
 
-def _world(config: Probe, folder: Path) -> tuple[WorldModel, Memory]:
-    """The base, or what `sfvgen loop` made of it, and where its memories begin."""
-    if config.world is None:
-        world = panorama_base(folder)
-        return world, start(world, config.how, 1)
-    looped = WorldModel.from_pretrained(Path(config.world) / "world")
-    learned = load(looped, Path(config.world) / "start")
-    return looped, start(looped, config.how, 1, learned.factors, pace=learned.pace)
-
-
 def arms(
-    world: WorldModel, first: Memory, trip: Trip, sampler: SamplerConfig
+    looped: Looped, how: MemoryConfig, trip: Trip, sampler: SamplerConfig
 ) -> tuple[dict[str, Errors], dict[str, float]]:
     """Errors of each arm, and seconds that a chunk of all episodes takes to be dreamt and to be remembered."""
-    rows = len(trip.latents)
+    rows, world = len(trip.latents), looped.world
     began = time.perf_counter()
     found = {"off": errors(world, trip, sampler)}
     dreaming = (time.perf_counter() - began) / trip.chunks
-    keys = torch.arange(rows)
-    memory = start(world, first.config, rows, first.factors, keys, first.pace)
+    memory = looped.begin(how, rows, torch.arange(rows))
     began = time.perf_counter()
     memory = remembered(world, memory, trip)
     seconds = {"dreaming": dreaming, "remembering": (time.perf_counter() - began) / trip.chunks}

@@ -11,14 +11,16 @@ from sfvgen_experiments.tables.parts import (
     AFTER,
     CHOICES,
     COST,
-    DEFAULT,
+    FRAMES,
     FULL,
-    PLANS,
+    LOWRANK,
+    OURS,
     TASKS,
     WAYS,
     WINDOWS,
     WITHOUT,
     Found,
+    plans_of,
 )
 
 
@@ -38,7 +40,7 @@ def _video(found: Found) -> Table:
     for part in (WAYS, WAYS + AFTER):
         for way, row in found.get(part, {}).get("rows", {}).items():
             for name, arm in row["arms"].items():
-                if name in (*CHOICES, DEFAULT):
+                if name in (*CHOICES, OURS, FRAMES, LOWRANK):
                     title = f"{way}: {name}{part.removeprefix(WAYS)}"
                     ours[title] = (
                         "-",
@@ -53,18 +55,15 @@ def _video(found: Found) -> Table:
 
 
 def _planning(found: Found) -> Table:
-    names = {
-        PLANS + WITHOUT: "without memory",
-        PLANS: "with memory",
-        PLANS + AFTER: "after the loop",
-    }
     ours: dict[str, Cells] = {}
-    for part, name in names.items():
-        for agent in dict.fromkeys(row["agent"] for row in found.get(part, {}).get("summary", ())):
-            by_task = {row["task"]: row for row in found[part]["summary"] if row["agent"] == agent}
-            cells = tuple(told(by_task[task]["waypoint_distance"], 3) if task in by_task else "-" for task in TASKS)
-            ours["random" if agent == "random" else name] = cells
-    note = "metres from where things belong, commanded in words; smaller is better"
+    for which, name in ((WITHOUT, "without memory"), ("", "with memory"), (AFTER, "after the loop")):
+        rows = [row for part in plans_of(found, which).values() for row in part["summary"]]
+        for chance in (True, False):
+            by_task = {row["task"]: row for row in rows if (row["agent"] == "random") == chance}
+            if by_task:
+                cells = (told(by_task[task]["waypoint_distance"], 3) if task in by_task else "-" for task in TASKS)
+                ours["random" if chance else name] = tuple(cells)
+    note = "metres from where things belong, asked for in words alone; smaller is better"
     return Table("2. Planning", note, ("robot", "navigation"), ours, published.PLANNING)
 
 
@@ -83,11 +82,11 @@ def _costs(found: Found) -> Table:
 def _variants(found: Found) -> Table:
     ours: dict[str, Cells] = {}
     for way, row in found.get(WAYS, {}).get("rows", {}).items():
-        for name in (FULL, "original", "global", "frame", NONE, DEFAULT):
+        for name in (FULL, "original", "global", "frame", NONE, LOWRANK, FRAMES, OURS):
             if name in row["arms"]:
                 arm = row["arms"][name]
                 ours[f"{way}: {name}"] = (told(arm["cuts"], 2), *_whole(arm, ("src",)))
-    note = "full: the paper's rule in the plain way; default: this package's"
+    note = "full: the paper's rule in the plain way; default, album, hybrid: this package's"
     return Table("4. Variants", note, ("scene cuts", "SRC"), ours, published.VARIANTS)
 
 
