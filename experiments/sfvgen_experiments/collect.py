@@ -1,7 +1,7 @@
 """`sfvgen collect`: episodes of one task, recorded by one or several processes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,7 @@ class Collect:
     workers: int = 0
     seed: int = 0
     compression: Literal["none", "gzip"] = "none"
+    variation: dict[str, Any] = field(default_factory=dict)
     out: str | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +61,12 @@ class Collect:
     def folder(self) -> Path:
         """Where the data set goes."""
         return Path(self.out or f"outputs/collect/{self.task}")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What every episode's reset is told."""
+        fixed = {name: tuple(value) if isinstance(value, list) else value for name, value in self.variation.items()}
+        return {"variation": fixed} if fixed else {}
 
     @property
     def shares(self) -> Mapping[str, float]:
@@ -146,7 +153,7 @@ def record_one(config: Collect, env: gym.Env[Any, Any], task: Task[Any, Any], nu
         return agent.act(observation, shown(info, agent))
 
     card = {"task": config.task, "behaviour": behaviour, "number": number, **_recipe(config)}
-    episode = record_episode(env, act, seed=scene_seed, annotate=Namer(task), card=card)
+    episode = record_episode(env, act, seed=scene_seed, options=config.options, annotate=Namer(task), card=card)
     # Known only now; the card is this episode's own dictionary.
     episode.card.update(scene=asdict(task.scene), waypoint_distance=task.waypoint_distance())
     return episode
@@ -201,7 +208,11 @@ def _recipe(config: Collect) -> dict[str, Any]:
         "split": config.split,
         "length": config.length,
         "camera": config.camera,
-        "collect": {"seed": config.seed, "behaviour": config.behaviour},
+        "collect": {
+            "seed": config.seed,
+            "behaviour": config.behaviour,
+            **({"variation": config.variation} if config.variation else {}),
+        },
     }
 
 

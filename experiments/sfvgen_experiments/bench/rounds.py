@@ -7,7 +7,7 @@ are in no bank, of this task and of the others, always on the same windows, leve
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Rounds:
     task: str = "route_return"
     camera: str = "fixed"
     length: Length = "medium"
+    variation: dict[str, Any] = field(default_factory=dict)
     rounds: int = 5
     each: int = 8
     held: int = 8
@@ -133,6 +134,7 @@ def _collect(config: Rounds, folder: Path, episodes: int, seed: int) -> Collect:
         length=config.length,
         camera=config.camera,
         seed=seed,
+        variation=config.variation,
         out=str(folder),
     )
 
