@@ -1,7 +1,7 @@
 """`sfvgen collect`: episodes of one task, recorded by one or several processes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +41,7 @@ class Collect:
     workers: int = 0
     seed: int = 0
     compression: Literal["none", "gzip"] = "none"
-    variation: dict[str, Any] = field(default_factory=dict)
+    variation: dict[str, Any] | None = None
     out: str | None = None
 
     def __post_init__(self) -> None:
@@ -65,8 +65,10 @@ class Collect:
     @property
     def options(self) -> dict[str, Any]:
         """What every episode's reset is told."""
-        fixed = {name: tuple(value) if isinstance(value, list) else value for name, value in self.variation.items()}
-        return {"variation": fixed} if fixed else {}
+        if not self.variation:
+            return {}
+        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in self.variation.items()}
+        return {"variation": lists}
 
     @property
     def shares(self) -> Mapping[str, float]:

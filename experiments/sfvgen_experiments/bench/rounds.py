@@ -7,7 +7,7 @@ are in no bank, of this task and of the others, always on the same windows, leve
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Rounds:
     task: str = "route_return"
     camera: str = "fixed"
     length: Length = "medium"
-    variation: dict[str, Any] = field(default_factory=dict)
+    variation: dict[str, Any] | None = None
     rounds: int = 5
     each: int = 8
     held: int = 8
