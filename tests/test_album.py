@@ -192,12 +192,24 @@ def test_a_slow_pan_leaves_frames_far_apart(step: float, size: int) -> None:
 
 def test_who_comes_back_keeps_how_it_is_now() -> None:
     kept = album(camera(0.0), camera(0.3), camera(0.6))
-    kept = with_frame(kept, torch.ones(1, 12, 4, 4).double(), camera(0.0)[None])
+    kept = with_frame(kept, torch.ones(1, 12, 4, 4).double(), camera(0.3)[None])
     latents, cameras = kept.frames(0)
-    assert torch.equal(cameras, torch.stack([camera(0.3), camera(0.6), camera(0.0)]))
+    assert torch.equal(cameras, torch.stack([camera(0.0), camera(0.6), camera(0.3)]))
     assert bool((latents[-1] == 1).all())
-    again = with_frame(kept, torch.zeros(1, 12, 4, 4).double(), camera(0.0)[None])
+    again = with_frame(kept, torch.zeros(1, 12, 4, 4).double(), camera(0.3)[None])
     assert torch.equal(again.latents, kept.latents), "a camera that stands still shows nothing new"
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_how_all_was_at_first_is_kept_beside_how_it_is_now(size: int) -> None:
+    kept = album(camera(0.0), size=size)
+    first = kept.latents[0, 0].clone()
+    for number, turn in enumerate((0.3, 0.6, 0.0, 0.9, 0.0, 0.3)):
+        kept = with_frame(kept, torch.full((1, 12, 4, 4), float(number)).double(), camera(turn)[None])
+        latents, cameras = kept.frames(0)
+        assert torch.equal(latents[0], first)
+        assert bool((latents[-1] == number).all())
+        assert torch.equal(cameras[-1], camera(turn))
 
 
 def test_only_rows_with_weight_keep_anything() -> None:

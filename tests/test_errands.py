@@ -13,7 +13,7 @@ from world_fakes import tiny_world
 
 import sfvgen_agents.minds as minds
 from sfvgen_agents.doing import PATIENCE, Errand, left, numbers, on_errand
-from sfvgen_agents.errands import CLOSED, FREE, OPEN, Known, Step, steps_of
+from sfvgen_agents.errands import ASIDE, CLOSED, FREE, OPEN, Known, Step, steps_of
 from sfvgen_agents.history import History
 from sfvgen_agents.minds import LearnedMind
 from sfvgen_agents.planner_agent import PlannerAgent, Way
@@ -140,10 +140,10 @@ def test_what_is_not_known_asks_nothing() -> None:
 def test_for_what_is_not_to_be_found_the_hand_goes_out_of_the_way_and_looks_again() -> None:
     table = Table(tip=np.array([0.4, 0.1, 0.1]))
     agent, info = agent_of(mind := Looking(table, None)), {"instruction": "move the gripper to the blue ball"}
-    assert steps_of(info["instruction"], KNOWN) == steps_of("move the gripper home", KNOWN)
+    assert steps_of(info["instruction"], KNOWN) == ASIDE
     for _ in range(30):
         table.go(agent.act(table.seen, info))
-    assert np.linalg.norm(table.tip - [0.28, 0, 0.22]) < 0.03
+    assert np.linalg.norm(table.tip - [0.28, 0, 0.22]) < 0.06
     assert len(mind.asked) > 2
     assert set(mind.asked) == {"the blue ball"}
 
@@ -173,7 +173,7 @@ def test_a_search_carries_the_cube_into_the_box_and_back_to_where_it_stood() -> 
 def test_fingers_that_closed_on_nothing_begin_anew() -> None:
     table = Table(slips=1)
     agent = played(table, PUT, steps=90)
-    assert agent._errands.begun >= 2
+    assert agent._errands.begun >= 3, "first aside, to see what it missed, then again"
     assert np.linalg.norm((table.cube - BOX)[:2]) < 0.02
 
 

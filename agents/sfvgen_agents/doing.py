@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sfvgen_agents.errands import CLOSED, OPEN, PUT, Known, Steps, steps_of
+from sfvgen_agents.errands import ASIDE, CLOSED, OPEN, PUT, Known, Steps, steps_of
 from sfvgen_agents.minds import Mind
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.planning import Goal
@@ -15,8 +15,9 @@ from sfvgen_planner.types import POSE_CAMERA, Context, Rollout
 
 Floats = NDArray[np.float64]
 
-OPENED, HELD, EMPTY = 0.032, 0.030, 0.012
-"""Half the gap beyond which fingers are open; below which they are around something; below which around nothing."""
+OPENED, HELD, EMPTY = 0.038, 0.036, 0.012
+"""Half the gap beyond which fingers are open; below which they are around something, be it a cube that stands askew;
+below which around nothing."""
 GRIP = 0.1
 """Metres of way that it is worth to say to the fingers what is wanted, of 2 that one can be off. What they are told
 counts, not what they are foreseen to do: a plan that lets go on the way is no shorter one."""
@@ -62,7 +63,13 @@ class Errand:
         before, now = self.steps[max(self.stage - 1, 0)], self.steps[min(self.stage, len(self.steps) - 1)]
         holds = self.stage > 0 and before.grip == now.grip == CLOSED
         over = self.stage == len(self.steps)
-        return self.waited >= (SETTLED if over else PATIENCE) or bool(holds and senses[3] < EMPTY)
+        patience = 0 if over and self.steps == ASIDE else SETTLED if over else PATIENCE
+        return self.waited >= patience or bool(holds and senses[3] < EMPTY)
+
+    @property
+    def fingered(self) -> bool:
+        """Did fingers get to what they are to take?"""
+        return self.stage > 0 and self.steps[0].grip is not None
 
     @property
     def wanted(self) -> Floats:
@@ -90,6 +97,10 @@ class Errands:
             self.now = self.now.seen(senses)
             if not self.now.failed(senses):
                 return False
+        if known and self.now is not None and self.now.fingered:
+            # The hand may have moved what it missed, and hides it.
+            self.now, self.begun = Errand(text, ASIDE), self.begun + 1
+            return True
         if text.startswith(PUT) and text not in self._put:
             self._put.append(text)
         place_of, put = partial(self.mind.place_of, context), max(len(self._put) - 1, 0)

@@ -44,6 +44,8 @@ class Step:
 
 
 Steps = tuple[Step, ...]
+ASIDE: Steps = (Step(HOME, near=0.05),)
+"""Out of the way of the eye."""
 
 
 def taking(place: Floats) -> Steps:
@@ -132,12 +134,12 @@ ERRANDS: Mapping[str, Callable[..., Steps | None]] = {
 
 
 def steps_of(text: str, known: Known) -> Steps:
-    """What a sentence asks; nothing, where it is not known. Where it names what is not to be found, the hand goes home, out
-    of the way of the eye."""
+    """What a sentence asks; nothing, where it is not known. Where it names what is not to be found, the hand, which may
+    hide it, goes aside."""
     for sentence, made in ERRANDS.items():
         named = re.match(sentence, text)
         if named:
-            return made(known, *named.groups()) or _home(known)
+            return made(known, *named.groups()) or ASIDE
     return ()
 
 

@@ -103,12 +103,13 @@ def planner_agent(
     bank: Path | str | None = None,
     nearest: int = 1,
     rows: int = 1,
+    camera: str = "fixed",
     **choices: Any,
 ) -> PlannerAgent:
     """Plans in a learned world, the shipped one if none is given; `choices` are those of `way_of`.
 
     memory: a preset to remember by, None not to. With the folder of a bank, an episode begins with what was remembered
-    by that preset of the `nearest` places like its first one.
+    by that preset of the `nearest` places like its first one. `camera`: which of the body's it looks through.
     """
     model = world if isinstance(world, WorldModel) else WorldModel.from_pretrained(world)
     if memory is not None and memory not in PRESETS:
@@ -116,12 +117,12 @@ def planner_agent(
     body = model.encoder.layout[task]
     config = None if memory is None else PRESETS[memory]
     held = None if bank is None else Bank(bank, model)
-    mind = LearnedMind(model, task, memory=config, rows=rows, bank=held, nearest=nearest)
+    mind = LearnedMind(model, task, camera=camera, memory=config, rows=rows, bank=held, nearest=nearest)
     way = way_of(mind, space, tuple(body.phrases), propose=Habitual(model, task), **choices)
     # A world that is given as it is has no name; who asks knows its weights.
     told: dict[str, Any] = (
         {} if isinstance(world, WorldModel) else {"world": "shipped" if world is None else str(world)}
     )
-    told |= {"memory": memory, **choices}
+    told |= {"memory": memory, "camera": camera, **choices}
     told |= {} if bank is None else {"bank": str(bank), "nearest": nearest}
     return PlannerAgent(mind, way, rows=rows, seed=seed, parameters=told)

@@ -50,6 +50,7 @@ class PlanConfig:
     clip: str | None = None
     suite: str = "v0"
     size: int = 64
+    camera: str = "fixed"
     seed: int = 0
     threads: int = 2
     videos: bool = True
@@ -129,8 +130,9 @@ def play_one(config: PlanConfig, spec: EpisodeSpec) -> Played:
         seconds=config.seconds,
         steps=config.steps,
         habits=config.habits,
+        camera=config.camera,
     )
-    env = spec.make(size=config.size)
+    env = spec.make(size=config.size, camera=config.camera)
     try:
         name = where if config.led is None else f"{config.led}{AFTER}{where}"
         agent = Arm.parse(name, thinking).agent(env, spec.task, config.seed, thinking)

@@ -109,6 +109,8 @@ class Thinking:
     """of denoising, in a round"""
     habits: float = 0.0
     """share of a plan's first candidates that are the learned world's habits, wherever it is planned"""
+    camera: str = "fixed"
+    """which of the body's it is seen with"""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ class Arm:
             way = way_of(mind, env.action_space, phrases, propose=propose, **choices)
             return PlannerAgent(mind, way, seed=seed, parameters={"world": ORACLE, **choices})
         model = loaded(thinking.world)
-        return planner_agent(task, seed, env.action_space, model, memory=thinking.memory, bank=thinking.bank, **choices)
+        with_what: dict[str, Any] = {"memory": thinking.memory, "bank": thinking.bank, "camera": thinking.camera}
+        return planner_agent(task, seed, env.action_space, model, **with_what, **choices)
 
     def card(self, agent: Agent, thinking: Thinking) -> dict[str, Any]:
         """Who that is, in JSON values; it changes when the agent or its world does."""

@@ -42,11 +42,12 @@ def keep(world: WorldModel, album: Album, window: Seen) -> Album:
 
 def with_frame(album: Album, latents: Tensor, camera: Tensor) -> Album:
     """With a frame of each row's at its end, latents [M, C, h, w] as camera [M, 8] sees them, unless the newest shows
-    the same already; instead of an older one that does, or, without room, of one that others can do without."""
+    the same already; instead of an older one that does, or, without room, of one that others can do without. The oldest
+    stays: it shows how all was before anything was done."""
     size, row = album.given.shape[1], torch.arange(album.rows, device=album.given.device)
     strained = strain(camera[:, None], album.cameras).masked_fill(album.given == 0, inf)
     newest = (album.given.sum(1).long() - 1).clamp(min=0)
-    least, same = strained.min(1)
+    least, same = torch.cat([torch.full_like(strained[:, :1], inf), strained[:, 1:]], 1).min(1)
     full = (album.given[:, -1] > 0) & (least >= SAME)
     gone = torch.where(least < SAME, same, size - 1)
     if full.any():
@@ -71,10 +72,13 @@ def joined(albums: Sequence[Album]) -> Album:
 
 
 def spare(album: Album) -> Tensor:
-    """int64 [M]: the older one of the two frames of which one shows the other with the least strain."""
+    """int64 [M]: the older one of the two frames of which one shows the other with the least strain; but never the oldest
+    of all, where there are more."""
     rows, frames = album.given.shape
     now, then = album.cameras.flatten(0, 1)[:, None], album.cameras.repeat_interleave(frames, 0)
     strained = strain(now, then).reshape(rows, frames, frames)
     itself = torch.eye(frames, dtype=torch.bool, device=strained.device)
     pair = strained.masked_fill(itself, inf).flatten(1).argmin(1)
-    return torch.minimum(pair // frames, pair % frames)
+    one, other = pair // frames, pair % frames
+    older = torch.minimum(one, other)
+    return torch.where(older == 0, torch.maximum(one, other), older)

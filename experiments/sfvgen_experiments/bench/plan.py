@@ -52,7 +52,7 @@ class Contest:
 
     def make(self, spec: EpisodeSpec) -> Any:
         """The environment."""
-        return spec.make(size=self.size)
+        return spec.make(size=self.size, camera=self.thinking.camera)
 
     def play(self, arm: Arm, spec: EpisodeSpec) -> Row:
         """One episode. Agents are built anew for each, so nothing leaks between them and any can be played alone."""
@@ -120,6 +120,7 @@ def main(
     clip: str | None = None,
     suite: str = "v0",
     size: int = 64,
+    camera: str = "fixed",
     seed: int = 0,
     threads: int = 2,
     out: str = "outputs/bench/plan",
@@ -130,7 +131,9 @@ def main(
         raise BadOption(
             f"{least} to {most} episodes of {list(agents)}", "two or more, each agent once", "Means want episodes."
         )
-    thinking = Thinking(world, memory, bank, horizon, every, objective, clip, solver, budget, seconds, steps, habits)
+    thinking = Thinking(
+        world, memory, bank, horizon, every, objective, clip, solver, budget, seconds, steps, habits, camera
+    )
     contest = Contest(thinking, length, size, seed)
     arms = [Arm.parse(name, thinking) for name in agents]
     wanted = [Bar.parse(text, agents) for text in bars]
@@ -214,7 +217,8 @@ def _player(contest: Contest, arm: Arm, spec: EpisodeSpec, suite: Suite, out: Pa
     env = contest.make(spec)
     agent = arm.agent(env, spec.task, 0, contest.thinking)
     env.close()
-    decides = {**arm.card(agent, contest.thinking), "suite": suite.digest, "size": contest.size, "seed": contest.seed}
+    seen = {"size": contest.size, "camera": contest.thinking.camera}
+    decides = {**arm.card(agent, contest.thinking), "suite": suite.digest, **seen, "seed": contest.seed}
     return Player(arm, RowFile(out / "rows", f"{arm.name}-{spec.task}-{contest.length}", decides))
 
 
