@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -207,6 +207,16 @@ def test_an_episode_hangs_on_seed_and_number_alone(tmp_path: Path) -> None:
         assert mine.card == same.card
     scenes = {json.dumps(card["scene"]) for card in (*alone.cards, *other.cards)}
     assert len(scenes) == 8
+
+
+def test_a_variation_is_the_same_in_every_episode_and_part_of_the_recipe(tmp_path: Path) -> None:
+    config = Collect("reach", 2, "random", length="short", size=16, out=str(tmp_path / "a"))
+    dark = replace(config, variation={"wood": [0.1, 0.1, 0.2]})
+    scenes = [card["scene"] for card in record(dark).cards]
+    assert [tuple(scene["wood"]) for scene in scenes] == [(0.1, 0.1, 0.2)] * 2
+    assert scenes[0]["floor"] != scenes[1]["floor"], "all else is drawn"
+    with pytest.raises(BadOption, match="variation"):
+        record(replace(config, episodes=3))
 
 
 def test_phrases_name_what_was_said(tmp_path: Path) -> None:

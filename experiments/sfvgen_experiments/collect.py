@@ -42,6 +42,7 @@ class Collect:
     workers: int = 0
     seed: int = 0
     compression: Literal["none", "gzip"] = "none"
+    variation: dict[str, Any] | None = None
     out: str | None = None
 
     def __post_init__(self) -> None:
@@ -63,6 +64,14 @@ class Collect:
     def folder(self) -> Path:
         """Where the data set goes."""
         return Path(self.out or f"outputs/collect/{self.task}")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What every episode's reset is told."""
+        if not self.variation:
+            return {}
+        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in self.variation.items()}
+        return {"variation": lists}
 
     @property
     def shares(self) -> Mapping[str, float]:
@@ -151,7 +160,14 @@ def record_one(config: Collect, env: gym.Env[Any, Any], task: Task[Any, Any], nu
     card = {"task": config.task, "behaviour": behaviour, "number": number, **_recipe(config)}
     things = task.things if isinstance(task, ArmTask) else None
     episode = record_episode(
-        env, act, seed=scene_seed, annotate=Namer(task), things=things, max_steps=config.steps, card=card
+        env,
+        act,
+        seed=scene_seed,
+        options=config.options,
+        annotate=Namer(task),
+        things=things,
+        max_steps=config.steps,
+        card=card,
     )
     # Known only now; the card is this episode's own dictionary.
     episode.card.update(scene=asdict(task.scene), waypoint_distance=task.waypoint_distance())
@@ -207,8 +223,12 @@ def _recipe(config: Collect) -> dict[str, Any]:
         "split": config.split,
         "length": config.length,
         "camera": config.camera,
-        "steps": config.steps,
-        "collect": {"seed": config.seed, "behaviour": config.behaviour},
+        "collect": {
+            "seed": config.seed,
+            "behaviour": config.behaviour,
+            **({"variation": config.variation} if config.variation else {}),
+            **({"steps": config.steps} if config.steps else {}),
+        },
     }
 
 

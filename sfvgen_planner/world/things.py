@@ -103,9 +103,8 @@ class ThingHead(nn.Module):
         target = (1 - apart).clamp(min=0).prod(-1)
         missed = -(target * found.likely.log_softmax(-1)).sum(-1)
         told = F.binary_cross_entropy_with_logits(found.seen, shown.to(found.seen.dtype))
-        loss: Tensor = (
-            (far * there).sum() / there.sum().clamp(min=1) + (missed * shown).sum() / shown.sum().clamp(min=1) + told
-        )
+        parts = [(part * some).sum() / some.sum().clamp(min=1) for part, some in ((far, there), (missed, shown))]
+        loss: Tensor = parts[0] + parts[1] + told
         return loss
 
     def _spots(self) -> tuple[float, float]:

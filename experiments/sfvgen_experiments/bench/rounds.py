@@ -42,6 +42,7 @@ class Rounds:
     task: str = "route_return"
     camera: str = "fixed"
     length: Length = "medium"
+    variation: dict[str, Any] | None = None
     rounds: int = 5
     each: int = 8
     held: int = 8
@@ -133,6 +134,7 @@ def _collect(config: Rounds, folder: Path, episodes: int, seed: int) -> Collect:
         length=config.length,
         camera=config.camera,
         seed=seed,
+        variation=config.variation,
         out=str(folder),
     )
 
