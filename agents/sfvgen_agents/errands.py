@@ -19,8 +19,8 @@ or farther as well, the likeliest in the middle; None where nobody knows"""
 OPEN, CLOSED = -1.0, 1.0
 """What the last number of an action says to the fingers."""
 LIFT, GRASP, DROP, DRAG = 0.12, 0.022, 0.030, 0.040
-"""Metres above the table: where things are carried, taken, let go in a box, whose floor is a board, and dragged, so that
-the table does not pull them out of the fingers."""
+"""Metres above the table: where things are carried, taken, let go in a box, whose floor is a board, and dragged, so
+that the table does not pull them out of the fingers."""
 HOME = (0.28, 0.0, 0.22)
 ALONG = 0.02
 """Metres that are near enough to one of several places where a thing may be."""
