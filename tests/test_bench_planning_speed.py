@@ -45,6 +45,18 @@ def test_the_naive_way_finds_the_same_plan_by_other_calls() -> None:
         assert np.allclose(one, other, atol=1e-5)
 
 
+def test_who_asks_only_where_the_body_will_be_draws_nothing_and_finds_the_same_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = Question(tiny_world(process="clean"), "toy", context(), 16, 2, 1, objective="pose")
+    theirs = asked.naive(5)()
+    monkeypatch.setattr(asked.world.denoiser, "denoise", lambda *given: pytest.fail("something was drawn"))
+    ours = asked.ours(5)()
+    assert np.array_equal(ours.actions.values, theirs.actions.values)
+    for one, other in zip(ours.trace.scores, theirs.trace.scores, strict=True):
+        assert np.allclose(one, other, atol=1e-5)
+
+
 def test_every_number_of_a_line_is_measured() -> None:
     asked = Question(tiny_world(), "toy", context(), 8, 1, 1)
     one = measured(asked, 24, 2, naive=True)
