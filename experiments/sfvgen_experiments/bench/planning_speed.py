@@ -40,7 +40,7 @@ OBJECTIVES: dict[str, Term] = {
     "reward": Reward(),
     "pose": GoalPose((POSE_CAMERA, POSE_CAMERA + 1), "mean"),
 }
-"""Learned rewards of what is drawn; how far the first two senses (x and y of fingertips) are from where they are now."""
+"""Learned rewards of what is drawn; how far two senses (x and y of fingertips) are from where they are now."""
 
 
 class WholeWindow(nn.Module):
