@@ -25,7 +25,13 @@ from sfvgen_planner.data.video import read_video
 from sfvgen_planner.types import Episode
 
 SHEET_COLUMNS, SHEET_SCALE, GAP = 8, 2, 4
-LEARNED: dict[str, dict[str, Any]] = {"reach": {"objective": "posture", "horizon": 8, "every": 2}}
+ERRAND: dict[str, Any] = {"objective": "errand", "budget": "medium", "horizon": 4, "every": 1}
+LEARNED: dict[str, dict[str, Any]] = {
+    "reach": {"objective": "posture", "horizon": 8, "every": 2},
+    "push_cube": ERRAND,
+    "cube_return": {**ERRAND, "memory": "album"},
+    "route_return": {"objective": "retrace", "led": "habits", "memory": "album"},
+}
 """How planners of some tasks do best in the learned world."""
 
 
@@ -33,7 +39,7 @@ LEARNED: dict[str, dict[str, Any]] = {"reach": {"objective": "posture", "horizon
 class Demo:
     """Options of `sfvgen demo`."""
 
-    planned: tuple[str, ...] = ("reach", "lane_keep")
+    planned: tuple[str, ...] = tuple(sfvgen_envs.TASKS)
     world: str | None = None
     tasks: tuple[str, ...] = tuple(sfvgen_envs.TASKS)
     episodes: int = 4
@@ -72,12 +78,11 @@ def _film(config: Demo, task: str) -> demo_page.Film:
         task,
         episodes=1,
         world=config.world,
-        budget="tiny",
         size=config.size,
         threads=max(1, config.workers),
         seed=config.seed,
         out=str(out / "plan" / task),
-        **({} if config.world == "oracle" else LEARNED.get(task, {})),
+        **({"budget": "tiny"} | ({} if config.world == "oracle" else LEARNED.get(task, {}))),
     )
     (played,) = plan(asked)["episodes"]
     video = Path(played["video"])
