@@ -171,7 +171,7 @@ def episode(
                 began, future = steps, planner.mind.picture(planner.history.context, plan)[0] if film else future
             observation, reward, terminated, truncated, info = env.step(np.asarray(action, np.float64))
             if film:
-                took = f"{planner.seconds[-1]:.2f} s a plan" if traces else "the expert leads"
+                took = f"{planner.seconds[-1]:.2f} s a plan" if traces else "somebody else leads"
                 caption = f"step {steps + 1}   {told}   {took}"
                 scores = [one[0] for one in traces[-1].scores] if traces else []
                 now = future[min(steps - began, len(future) - 1)]
