@@ -382,7 +382,7 @@ def test_it_has_a_name_for_eval(monkeypatch: pytest.MonkeyPatch) -> None:
     box = gym.spaces.Box(-1, 1, (2,), np.float32)
     agent = load_agent("planner", "toy", 3, box)
     assert isinstance(agent, PlannerAgent)
-    assert agent.parameters == {"world": "shipped", "memory": None}
+    assert agent.parameters == {"world": "shipped", "memory": None, "camera": "fixed"}
     agent.reset(frame(0), {})
     assert agent.act(frame(0), {}).shape == (2,)
     with pytest.raises(UnknownName, match="planner"):

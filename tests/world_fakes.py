@@ -39,6 +39,7 @@ def tiny_world(kind: str = "causal", seed: int = 0, process: str = "flow", body:
             *told, 16, 4, block_out_channels=(8, 16), cross_attention_size=8, attention_head_dim=4, norm_num_groups=4
         )
     world = WorldModel(WorldConfig(kind, sizes, PROCESSES[process]), codec, encoder).eval()  # type: ignore[arg-type]
+    torch.manual_seed(seed)  # whatever heads there are, this is the same denoiser
     for parameter in world.denoiser.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return world
