@@ -157,7 +157,7 @@ def test_a_dreamt_chunk_moves_the_memory_less_and_weight_zero_not_at_all() -> No
 
 def test_what_makes_a_chunk_harder_is_forgotten_again() -> None:
     """Row by row, on noise that no update has seen."""
-    world, wild = world_of(), replace(SMALL, rate=0.8, rise=0.0, clip=inf, bound=inf)
+    world, wild = world_of(), replace(SMALL, rate=1.5, rise=0.0, clip=inf, bound=inf)
     memory, window = start(world, wild, 8), seen(world, 8)
     unguarded = remember(world, replace(memory, config=replace(wild, rise=inf)), window)
     draw = drawn(memory, window)

@@ -142,9 +142,8 @@ def begin(world: WorldModel, sets: Sequence[Practised]) -> None:
         world.habits.look.load_state_dict(world.outcome.look.state_dict())
     for one in sets:
         world.habits.known[world.encoder.layout.index(one.latents.body)] = True
-    learning = {id(parameter) for parameter in world.habits.parameters()}
-    for parameter in world.parameters():
-        parameter.requires_grad_(id(parameter) in learning)
+    world.requires_grad_(False)
+    world.habits.requires_grad_(True)
 
 
 def _to(length: int, values: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -189,6 +189,5 @@ def begin(world: WorldModel, sets: Sequence[Surveyed]) -> None:
             given = f"recordings of {one.latents.body!r} whose cameras first stand {apart:.3f} apart"
             raise BadOption(given, "one place to begin from", "Learn from those of one place.")
         things.known[number], things.eye[number] = True, mine
-    learning = {id(parameter) for parameter in world.things.parameters()}
-    for parameter in world.parameters():
-        parameter.requires_grad_(id(parameter) in learning)
+    world.requires_grad_(False)
+    world.things.requires_grad_(True)
