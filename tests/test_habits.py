@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from run_fakes import goes_on
 from safetensors.torch import load_file, save_file
 from world_fakes import BODY, tiny_world, toy_set
 
@@ -148,22 +149,7 @@ def test_only_habits_learn_and_they_learn(lived: Practised, tmp_path: Path) -> N
 
 
 def test_a_killed_run_goes_on_to_the_same_habits(lived: Practised, tmp_path: Path) -> None:
-    def train(folder: Path, stop: int | None) -> list[float]:
-        losses: list[float] = []
-
-        def listen(step: Any) -> None:
-            losses.append(step.loss)
-            if step.number == stop:
-                raise KeyboardInterrupt
-
-        run = RunConfig(6, 1e-3, warmup=1, checkpoint_seconds=0.0)
-        train_habits(tiny_world(), [lived], folder, run, 4, listen=listen)
-        return losses
-
-    whole = train(tmp_path / "whole", None)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", 4)
-    assert train(tmp_path / "killed", None) == whole[3:]
+    goes_on(lambda folder, run, listen: train_habits(tiny_world(), [lived], folder, run, 4, listen=listen), tmp_path)
 
 
 def test_where_nobody_knows_how_nothing_is_learned(lived: Practised, tmp_path: Path) -> None:

@@ -137,21 +137,13 @@ def test_a_planner_that_looked_on_goes_back_the_way_it_came() -> None:
     assert np.array_equal(mind.windows[0].actions[0, -1], np.array([0, 0.9], np.float32)), "what the script did"
 
 
-def test_without_anything_kept_no_way_back_is_better_than_another() -> None:
+@pytest.mark.parametrize(("told", "kept"), [(HOME, False), (OUT, True)], ids=["nothing kept", "on the way out"])
+def test_who_knows_or_wants_no_way_back_finds_none_better_than_another(told: dict[str, str], kept: bool) -> None:
     mind = Keeping(Walker(), past=8)
+    mind.windows += [None] * kept  # type: ignore[list-item]
     agent = agent_of(mind)
-    agent.reset(frame(0), HOME)
-    agent.act(frame(0), HOME)
-    assert agent.plan is not None
-    assert agent.plan.score[0] == 0
-
-
-def test_who_goes_out_is_asked_for_no_way_back() -> None:
-    mind = Keeping(Walker(), past=8)
-    mind.windows.append(None)  # type: ignore[arg-type]
-    agent = agent_of(mind)
-    agent.reset(frame(0), OUT)
-    agent.act(frame(0), OUT)
+    agent.reset(frame(0), told)
+    agent.act(frame(0), told)
     assert agent.plan is not None
     assert agent.plan.score[0] == 0
 

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from run_fakes import goes_on
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from world_fakes import BODY, tiny_world, toy_episode, toy_set
@@ -260,22 +261,7 @@ def test_only_the_reading_of_things_learns_and_it_learns(surveyed: Surveyed, toy
 
 
 def test_a_killed_run_goes_on_to_the_same_reading(surveyed: Surveyed, tmp_path: Path) -> None:
-    def train(folder: Path, stop: int | None) -> list[float]:
-        losses: list[float] = []
-
-        def listen(step: Any) -> None:
-            losses.append(step.loss)
-            if step.number == stop:
-                raise KeyboardInterrupt
-
-        run = RunConfig(6, 1e-3, warmup=1, checkpoint_seconds=0.0)
-        train_things(tiny_world(), [surveyed], folder, run, 4, listen=listen)
-        return losses
-
-    whole = train(tmp_path / "whole", None)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", 4)
-    assert train(tmp_path / "killed", None) == whole[3:]
+    goes_on(lambda folder, run, listen: train_things(tiny_world(), [surveyed], folder, run, 4, listen=listen), tmp_path)
 
 
 def test_cameras_that_first_stood_elsewhere_are_refused(surveyed: Surveyed, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from sfvgen_planner.errors import BadOption
-from sfvgen_planner.types import FRAMES_PER_CHUNK, Actions, Context, Rollout
+from sfvgen_planner.types import Actions, Context, Rollout
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.lowrank import LowRank
 from sfvgen_planner.world.model import WorldModel
-from sfvgen_planner.world.pose_head import foresee
+from sfvgen_planner.world.pose_head import foresee_on
 from sfvgen_planner.world.sampler import SamplerConfig
 
 
@@ -86,11 +86,8 @@ class Foreseeing:
         rows, count = int(actions.values.shape[0]), int(actions.values.shape[1])
         known = Facts.of_poses(poses, layout, self.body, self.camera)
         new = Facts.of_actions(actions, layout, self.body, self.camera).to(device)
-        parts: list[Facts] = []
-        for start in range(0, new.frames, FRAMES_PER_CHUNK):
-            parts.append(foresee(world.encoder, world.pose_head, known, new[start : start + FRAMES_PER_CHUNK]))
-            known = Facts.join(known.repeat(new.rows // known.rows), parts[-1])[-world.config.past :]
-        found = torch.cat([part.poses for part in parts], 1)[..., : layout[self.body].pose_size]
+        found = foresee_on(world.encoder, world.pose_head, known, new, world.config.past).poses
+        found = found[..., : layout[self.body].pose_size]
         found = found.reshape(rows, count, *found.shape[1:])
         nothing = found.new_zeros(found.shape[:3])
         return Rollout(found, nothing, nothing, nothing)

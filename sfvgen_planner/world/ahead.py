@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from sfvgen_planner.world.address import fourier, rotation
 from sfvgen_planner.world.pose import step_between
 from sfvgen_planner.world.sight import BEHIND, pictured
+from sfvgen_planner.world.spots import fine_maps
 
 FAR = 1.0
 """Lengths from the eye that saw the picture, beyond which what waits can hardly be seen."""
 ASIDE, ONWARD, BELOW = 0.4, 0.12, 0.095
 """Lengths: where around a foreseen eye is looked at first, to its sides, before it and below it."""
-COLUMNS, FINE, SAID, BRUSH = 9, 4, 8, 32
-"""Places in a row, pixels that a latent is split into each way, numbers that tell what is there, and channels."""
+COLUMNS, FINE, SAID = 9, 4, 8
+"""Places in a row, pixels that a latent is split into each way, and numbers that tell what is there."""
 OCTAVES = (-1, 2)
 """Of how the eye came there."""
 OUTSIDE = 1.3
@@ -65,16 +66,7 @@ class Ahead(nn.Module):
         """Sizes of latents (C, h, w), S, and what tells an outcome in the end."""
         super().__init__()
         (channels, height, width), dim = latents, last.in_features
-        self.look = nn.Sequential(
-            nn.Conv2d(channels + 2, BRUSH, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(BRUSH, BRUSH, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(BRUSH, 2 * BRUSH, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(2 * BRUSH, SAID * FINE * FINE, 1),
-            nn.PixelShuffle(FINE),
-        )
+        self.look = fine_maps(channels + 2, SAID, FINE)
         aside = torch.linspace(-ASIDE, ASIDE, COLUMNS)
         rows = [
             torch.stack([aside, torch.full_like(aside, -BELOW), torch.full_like(aside, -z)], -1) for z in (0, ONWARD)

@@ -1,6 +1,7 @@
 """Foreseen poses: what the camera and the senses will be, before a frame is denoised. Truth replaces it afterwards."""
 
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sfvgen_planner.errors import BadCheckpoint, BadOption
-from sfvgen_planner.types import POSE_CAMERA
+from sfvgen_planner.types import FRAMES_PER_CHUNK, POSE_CAMERA
 from sfvgen_planner.world import weights
 from sfvgen_planner.world.address import stilled
 from sfvgen_planner.world.encoder import ConditionEncoder
@@ -240,6 +241,15 @@ def foresee(encoder: ConditionEncoder, head: PoseHead, past: Facts, new: Facts) 
     poses = head(past, encoder.tell(past)[0], encoder.tell(new)[0], encoder.units(new))
     known = past.poses_known[:, -1:].repeat_interleave(new.rows // past.rows, 0).expand(new.rows, new.frames)
     return new.with_poses(stilled(poses, known), known)
+
+
+def foresee_on(encoder: ConditionEncoder, head: PoseHead, past: Facts, new: Facts, keep: int) -> Facts:
+    """The same for any number of frames: chunk by chunk, each from the last `keep` frames before it, as in a dream."""
+    parts: list[Facts] = []
+    for start in range(0, new.frames, FRAMES_PER_CHUNK):
+        parts.append(foresee(encoder, head, past, new[start : start + FRAMES_PER_CHUNK]))
+        past = Facts.join(past.repeat(new.rows // past.rows), parts[-1])[-keep:]
+    return reduce(Facts.join, parts)
 
 
 def pose_loss(head: PoseHead, predicted: Tensor, truth: Facts) -> Tensor:

@@ -36,3 +36,17 @@ class Spots(nn.Module):
         found = torch.cat([share @ self.grid, share @ self.what(looked).flatten(2).mT], -1)
         told: Tensor = self.tell(found.flatten(1)).reshape(*latents.shape[:2], -1)
         return told
+
+
+def fine_maps(channels: int, said: int, fine: int, brush: int = 32) -> nn.Sequential:
+    """Of pictures [R, C, h, w]: `said` numbers for every spot, `fine` of them each way for a latent."""
+    return nn.Sequential(
+        nn.Conv2d(channels, brush, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(brush, brush, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(brush, 2 * brush, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(2 * brush, said * fine * fine, 1),
+        nn.PixelShuffle(fine),
+    )

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from sfvgen_planner.world.address import rotation
 from sfvgen_planner.world.sight import pictured, places
+from sfvgen_planner.world.spots import fine_maps
 
 METRES = 0.1
 """Of a unit of heights and doubts."""
 SUREST, BLINDEST = -4.0, 1.5
 """Least and largest logarithm of a doubt, in these units."""
-GLANCES, SAID, FINE, BRUSH = 4, 24, 2, 32
-"""Maps of a thing, numbers that tell what a spot shows, spots that a latent is split into each way, and channels."""
+GLANCES, SAID, FINE = 4, 24, 2
+"""Maps of a thing, numbers that tell what a spot shows, and spots that a latent is split into each way."""
 NUDGE = 0.1
 """Of half a picture: a unit by which the middle of a half hidden thing is told to be elsewhere."""
 FARTHEST = 2.0
@@ -57,16 +58,7 @@ class ThingHead(nn.Module):
         """Sizes: latents (C, h, w), senses of the body with the most of them, numbers of a word."""
         super().__init__()
         channels, height, width = latents
-        self.look = nn.Sequential(
-            nn.Conv2d(channels, BRUSH, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(BRUSH, BRUSH, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(BRUSH, 2 * BRUSH, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(2 * BRUSH, SAID * FINE * FINE, 1),
-            nn.PixelShuffle(FINE),
-        )
+        self.look = fine_maps(channels, SAID, FINE)
         self.body, self.hear = nn.Embedding(bodies, dim), nn.Linear(words, dim)
         self.key = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, GLANCES * SAID))
         self.feel, self.read = nn.Linear(senses, dim), nn.Linear(GLANCES * (2 + SAID + 1), dim)

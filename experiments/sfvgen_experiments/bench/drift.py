@@ -20,11 +20,11 @@ from sfvgen_planner.data.episode_file import read_track
 from sfvgen_planner.errors import BadOption
 from sfvgen_planner.learning.bodies import camera_of
 from sfvgen_planner.metrics.statistics import Interval, mean_interval
-from sfvgen_planner.types import FRAMES_PER_CHUNK, Window
+from sfvgen_planner.types import Window
 from sfvgen_planner.world.facts import Facts
 from sfvgen_planner.world.model import WorldModel
 from sfvgen_planner.world.pose import drift, going_on
-from sfvgen_planner.world.pose_head import foresee
+from sfvgen_planner.world.pose_head import foresee_on
 
 FRAMES = (8, 64)
 MEASURES = ("metres", "degrees", "senses")
@@ -109,13 +109,8 @@ def windows_of(dataset: Dataset, length: int, each: int) -> tuple[Window, Ints] 
 
 @torch.no_grad()
 def foreseen(world: WorldModel, known: Facts, new: Facts) -> Tensor:
-    """Poses [R, T, P] chunk by chunk, each from the last frames before it: those of a dream."""
-    poses = []
-    for start in range(0, new.frames, FRAMES_PER_CHUNK):
-        facts = foresee(world.encoder, world.pose_head, known, new[start : start + FRAMES_PER_CHUNK])
-        known = Facts.join(known, facts)[-world.config.past :]
-        poses.append(facts.poses)
-    return torch.cat(poses, 1)
+    """Poses [R, T, P]: those of a dream."""
+    return foresee_on(world.encoder, world.pose_head, known, new, world.config.past).poses
 
 
 def _over_episodes(values: Tensor, whose: Ints) -> Interval:
