@@ -60,7 +60,7 @@ def _film(film: Film) -> str:
 <video src="{escape(film.video)}" poster="{escape(film.poster)}" muted loop playsinline controls preload="none"></video>
 <figcaption><p class="facts"><b>{escape(_title(film.task))}</b> {_verdict(film.success)}
 <span>{film.waypoint_distance:.3f} m off</span> <span>{film.steps} steps</span>
-<span>{film.seconds:.1f} s a plan</span></p></figcaption></figure>"""
+<span>{film.seconds:.2f} s a plan</span></p></figcaption></figure>"""
 
 
 def _verdict(success: bool) -> str:
